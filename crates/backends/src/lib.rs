@@ -1,0 +1,1 @@
+//! The ports of Postrider on real storage: the embedded engine on SQLite.

@@ -1,0 +1,159 @@
+//! Durable work.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{PortError, Probe};
+use crate::message::Item;
+use crate::time::Timestamp;
+
+/// A broker keeps items of work until somebody has settled them.
+///
+/// ```text
+///  publish ──▶ ready ──lease──▶ leased ──ack──▶ gone
+///                ▲                │
+///                ├────────────────┤ the holder's death: at once, `redelivered`
+///                ├── RETURN_DELAY ┤ give_back: later, `returned`
+///                └─ quarantine ───┘ quarantine: one at a time, by itself
+///  hand_off ──▶ waiting ──time──▶ ready
+/// ```
+///
+/// **Durability.** `publish` and `hand_off` return `Ok` once every item would survive the death of this
+/// process and, where the broker is replicated, of a minority of its nodes. An item leaves the broker by
+/// `ack` alone. `ack`, `give_back` and `quarantine` may be lost with the process: the pack comes again then.
+///
+/// **At least once.** Whatever is leased and not settled when its holder dies becomes ready again, and says
+/// so: `redelivered` is set on every pack that may have been leased before. It may be set on others, too.
+///
+/// **Packs.** Items travel in packs ([`crate::envelope`]): what is leased and settled is a pack. The broker
+/// forms them as it likes within the bounds of the envelope; items published by one call may share a pack
+/// and may not.
+///
+/// **Order.** None is promised.
+#[async_trait]
+pub trait Broker: Probe {
+    /// Makes items durable and ready. Fails before acceptance, never after: on `Unavailable` and `Full`
+    /// nothing was published, on `Unknown` anything between nothing and everything.
+    async fn publish(&self, now: Timestamp, items: Vec<Item>) -> Result<(), PortError>;
+
+    /// Takes up to `room` packs that are ready at `now`, without waiting. Nobody else gets them while this
+    /// process (for a networked broker: this connection) lives. Quarantined packs come one at a time, across
+    /// all holders, and never together with others.
+    async fn lease(&self, now: Timestamp, room: usize) -> Result<Leased, PortError>;
+
+    /// Completes when `lease` may yield more than it did the last time for a reason other than the passing of
+    /// time: something was published, handed off with an earlier due time, or returned. May complete without
+    /// reason. A call made after the event completes at once: nothing is missed between `lease` and `wait`.
+    async fn wait(&self);
+
+    /// Makes items durable, to become ready at a later time: see [`Until`]. Never early.
+    async fn hand_off(&self, now: Timestamp, items: Vec<HandOff>) -> Result<(), PortError>;
+
+    /// Removes packs: all their work is done, or durable elsewhere. Acknowledging a pack that is no longer
+    /// held is not an error; it will come again.
+    async fn ack(&self, receipts: Vec<Receipt>) -> Result<(), PortError>;
+
+    /// Puts packs back whole, for when nothing can be written: works when `publish` and `hand_off` do not.
+    /// They come again after about [`RETURN_DELAY`], `returned`.
+    async fn give_back(&self, now: Timestamp, receipts: Vec<Receipt>) -> Result<(), PortError>;
+
+    /// Sets a pack apart, because it was delivered too often without being settled: whoever touches it dies.
+    /// It comes again from [`Source::Quarantine`], its deliveries counted anew.
+    async fn quarantine(&self, now: Timestamp, pack: &Pack) -> Result<(), PortError>;
+
+    /// How much is there. May lag behind by a few seconds.
+    async fn depth(&self, now: Timestamp) -> Result<Depth, PortError>;
+
+    fn capabilities(&self) -> BrokerCapabilities;
+
+    /// Settles what was asked for and lets go of the rest. Every later call fails. Closing twice is closing once.
+    async fn close(&self);
+}
+
+/// How long a returned pack stays away.
+pub const RETURN_DELAY: Duration = Duration::from_secs(30);
+
+/// What brokers differ in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BrokerCapabilities {
+    /// Several processes may lease from it at once.
+    pub shared: bool,
+    /// How far an exact time ([`Until::Exactly`]) may be overshot.
+    pub exact_within: Duration,
+}
+
+/// What a lease yielded.
+#[derive(Debug, Default)]
+pub struct Leased {
+    pub packs: Vec<Pack>,
+    /// When the next pack becomes ready by the passing of time, where the broker knows; `wait` does not tell.
+    pub next_due: Option<Timestamp>,
+}
+
+/// Work that is held, as bytes: a pack that kills its reader must be countable without being read.
+#[derive(Debug, Clone)]
+pub struct Pack {
+    pub receipt: Receipt,
+    /// For [`crate::envelope::decode`].
+    pub bytes: Bytes,
+    pub source: Source,
+    /// May have been held before by somebody who did not settle it.
+    pub redelivered: bool,
+    /// Came back by `give_back`: some of its targets may be settled.
+    pub returned: bool,
+    /// How often it was delivered before without being settled, as far as the broker knows. A broker may count
+    /// deliveries whose holder merely died beside it; it never misses one of a holder that took it twice.
+    pub earlier_deliveries: u32,
+}
+
+/// Where a pack was waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The work queues.
+    Work,
+    /// Set apart by `quarantine`.
+    Quarantine,
+}
+
+/// What settles a pack. Meaningful only to the broker that gave it, while its process (or connection) lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Receipt {
+    /// Which connection or process generation gave it.
+    pub generation: u32,
+    /// Which queue it came from.
+    pub queue: u32,
+    pub tag: u64,
+}
+
+/// An item and when it is to come again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandOff {
+    pub item: Item,
+    pub until: Until,
+}
+
+/// When handed-off work becomes ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// At once: the same work in another form, split into chunks or given up.
+    Now,
+    /// After this delay with jitter: within [d, 1.42 d] of `now`.
+    After(Duration),
+    /// At this time, overshot by at most the broker's `exact_within`. A broker may deliver the item earlier
+    /// where it approaches a time in steps: whoever leases a target before it is due hands it off again.
+    Exactly(Timestamp),
+}
+
+/// How much work there is, in packs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Ready now.
+    pub ready: u64,
+    /// Waiting for a time.
+    pub waiting: u64,
+    /// Held by somebody.
+    pub leased: u64,
+    pub quarantined: u64,
+}

@@ -1,0 +1,49 @@
+//! What was given up.
+
+use async_trait::async_trait;
+
+use super::{PortError, Probe};
+use crate::dead_letter::{DeadLetter, DeadReason};
+use crate::id::{AppId, DeadLetterId, EndpointId};
+use crate::page::{Page, Slice};
+use crate::time::Timestamp;
+
+/// Deliveries that were given up, with their payloads and the reason.
+///
+/// **Idempotent.** A delivery is filed once per (message, endpoint, chain): filing it again, with the same or with
+/// another identifier, changes nothing. A newer chain's dead letter replaces the older chain's.
+#[async_trait]
+pub trait DeadLetters: Probe {
+    async fn put(&self, letters: Vec<DeadLetter>) -> Result<(), PortError>;
+
+    /// `app = None` finds what belongs to no application: work that could not be read.
+    async fn get(
+        &self,
+        app: Option<AppId>,
+        id: DeadLetterId,
+    ) -> Result<Option<DeadLetter>, PortError>;
+
+    async fn list(
+        &self,
+        app: Option<AppId>,
+        filter: &DeadLetterFilter,
+        page: Page<DeadLetterId>,
+    ) -> Result<Slice<DeadLetter>, PortError>;
+
+    /// Removes these. Returns how many there were.
+    async fn remove(&self, app: Option<AppId>, ids: &[DeadLetterId]) -> Result<u64, PortError>;
+
+    /// Removes what died before `keep_from`, in one small batch. Returns how many; 0 means nothing is left to do.
+    async fn retain(&self, keep_from: Timestamp) -> Result<u64, PortError>;
+}
+
+/// Which dead letters; everything that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    pub endpoint: Option<EndpointId>,
+    pub reason: Option<DeadReason>,
+    /// Died before this, exclusively.
+    pub before: Option<Timestamp>,
+    /// Died after this, exclusively.
+    pub after: Option<Timestamp>,
+}

@@ -1,0 +1,158 @@
+//! What happened.
+
+use async_trait::async_trait;
+
+use super::{PortError, Probe};
+use crate::attempt::AttemptRecord;
+use crate::id::{AppId, AttemptId, EndpointId, MessageId};
+use crate::message::MessageRecord;
+use crate::name::{Channel, EventTypeName, Uid};
+use crate::page::{Page, Slice};
+use crate::time::Timestamp;
+
+/// The history of messages and attempts: for people to read, never for delivery to depend on.
+///
+/// **Idempotent.** Recording a message or an attempt twice is recording it once; a destination's later record
+/// (by `at`) replaces the earlier one. Records may arrive in any order: an attempt may come before its message.
+///
+/// **Derived.** The log may be shed by age or size while deliveries go on. Lists show what is there.
+///
+/// **Paging.** Rows that are inserted while somebody pages never make a page repeat or skip a row that was
+/// there when paging began.
+#[async_trait]
+pub trait DeliveryLog: Probe {
+    async fn record(&self, records: Vec<LogRecord>) -> Result<(), PortError>;
+
+    async fn message(
+        &self,
+        app: AppId,
+        key: &MessageKey,
+    ) -> Result<Option<MessageRecord>, PortError>;
+
+    async fn messages(
+        &self,
+        app: AppId,
+        filter: &MessageFilter,
+        page: Page<MessageId>,
+    ) -> Result<Slice<MessageRecord>, PortError>;
+
+    async fn attempt(
+        &self,
+        app: AppId,
+        attempt: AttemptId,
+    ) -> Result<Option<AttemptRecord>, PortError>;
+
+    async fn attempts(
+        &self,
+        app: AppId,
+        scope: AttemptScope,
+        filter: &AttemptFilter,
+        page: Page<AttemptId>,
+    ) -> Result<Slice<AttemptRecord>, PortError>;
+
+    /// Endpoints that a message was tried at, or waits for.
+    async fn destinations(
+        &self,
+        app: AppId,
+        message: MessageId,
+        page: Page<EndpointId>,
+    ) -> Result<Slice<Destination>, PortError>;
+
+    /// Removes what is older than `keep_from`, and payloads that have outlived their own retention at `now`, in
+    /// one small batch, so that it never holds up anybody. Returns how many messages and attempts that touched;
+    /// 0 means there is nothing left to do.
+    async fn retain(&self, now: Timestamp, keep_from: Timestamp) -> Result<u64, PortError>;
+}
+
+/// Something to be remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogRecord {
+    Message(MessageRecord),
+    Attempt(AttemptRecord),
+    Destination(Destination),
+}
+
+/// How far a message has come at one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    pub app: AppId,
+    pub message: MessageId,
+    pub endpoint: EndpointId,
+    pub status: DestinationStatus,
+    /// When the next attempt is due, where there will be one.
+    pub next_attempt: Option<Timestamp>,
+    /// When it came to this status.
+    pub at: Timestamp,
+}
+
+/// The numbers are those of the HTTP API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DestinationStatus {
+    Delivered = 0,
+    /// Waiting for its next attempt.
+    Pending = 1,
+    /// Given up.
+    Failed = 2,
+    /// Being tried.
+    Sending = 3,
+    /// Will not be tried any more: the endpoint was disabled or deleted, or the message withdrawn.
+    Canceled = 4,
+}
+
+impl DestinationStatus {
+    #[must_use]
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        match value {
+            0 => Some(Self::Delivered),
+            1 => Some(Self::Pending),
+            2 => Some(Self::Failed),
+            3 => Some(Self::Sending),
+            4 => Some(Self::Canceled),
+            _ => None,
+        }
+    }
+}
+
+/// How a message is named in a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessageKey {
+    Id(MessageId),
+    EventId(Uid),
+}
+
+/// Which messages; everything that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageFilter {
+    /// Any of these; empty means all.
+    pub event_types: Vec<EventTypeName>,
+    pub channel: Option<Channel>,
+    pub tag: Option<String>,
+    /// Accepted before this, exclusively.
+    pub before: Option<Timestamp>,
+    /// Accepted after this, exclusively.
+    pub after: Option<Timestamp>,
+}
+
+/// Whose attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptScope {
+    Endpoint(EndpointId),
+    Message(MessageId),
+}
+
+/// Which attempts; everything that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AttemptFilter {
+    /// Within a message's attempts: those at this endpoint.
+    pub endpoint: Option<EndpointId>,
+    pub succeeded: Option<bool>,
+    /// Status codes from this one to the hundredth after it, exclusively; 0 is "no answer" alone.
+    pub status_class: Option<u16>,
+    pub event_types: Vec<EventTypeName>,
+    pub channel: Option<Channel>,
+    /// Begun before this, exclusively.
+    pub before: Option<Timestamp>,
+    /// Begun after this, exclusively.
+    pub after: Option<Timestamp>,
+}

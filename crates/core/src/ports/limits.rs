@@ -1,0 +1,206 @@
+//! What keeps a delivery from happening twice, too often, or in vain.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{PortError, Probe};
+use crate::id::{AppId, EndpointId, MessageId, OrgId};
+use crate::name::Uid;
+use crate::pair::{ChainId, PairKey, PairOutcome, PairRecord, Verdict};
+use crate::time::Timestamp;
+
+/// Short-lived shared state: reservations, pair records, rate limits, breakers. Each call is atomic per entry of
+/// its list; entries are independent of each other.
+#[async_trait]
+pub trait Limits: Probe {
+    /// Reserves an idempotency key and, for messages, an event id, before the work that they protect is done.
+    ///
+    /// | what is stored under the key | answer |
+    /// |---|---|
+    /// | nothing, or it has expired | `Fresh`: reserved, pending, leased to this caller |
+    /// | another request's hash | `KeyReused` |
+    /// | pending, and its lease lives | `Pending` until then |
+    /// | pending, and its lease has ended | `Resume` with the identifier of the first try: reserved anew for this caller |
+    /// | done | `Done` with what was answered |
+    ///
+    /// An event id that belongs to another reservation answers `EventIdTaken`; nothing is reserved then. A resumed
+    /// reservation keeps its own event id. Of concurrent callers with one key, exactly one gets `Fresh` or `Resume`.
+    /// A reservation that names neither stores nothing and is `Fresh`: it is how a version is asked for.
+    async fn reserve(
+        &self,
+        now: Timestamp,
+        reservation: &Reservation,
+    ) -> Result<Reserved, PortError>;
+
+    /// Marks reservations as done, with the answer to be replayed. The caller need not wait for it: a reservation
+    /// that stays pending is resumed.
+    async fn complete(
+        &self,
+        now: Timestamp,
+        done: Vec<(ReservationKey, Answer)>,
+    ) -> Result<(), PortError>;
+
+    /// Gives a reservation up, where nothing was done for certain: the next caller is `Fresh`.
+    async fn release(&self, key: &ReservationKey) -> Result<(), PortError>;
+
+    /// Claims attempts, as [`crate::pair::claim`] decides. Verdicts come in the order of the claims.
+    async fn claim(&self, now: Timestamp, claims: &[Claim]) -> Result<Vec<Verdict>, PortError>;
+
+    /// Settles attempts, as [`crate::pair::settle`] decides.
+    async fn settle(&self, now: Timestamp, settlements: Vec<Settlement>) -> Result<(), PortError>;
+
+    /// Makes `chain` the current one, waiting for its attempt 1, whatever was before. Opening the current chain
+    /// again changes nothing.
+    async fn open_chain(
+        &self,
+        now: Timestamp,
+        pair: PairKey,
+        chain: ChainId,
+        keep_until: Timestamp,
+    ) -> Result<(), PortError>;
+
+    async fn pair(&self, now: Timestamp, pair: PairKey) -> Result<Option<PairRecord>, PortError>;
+
+    /// Takes permits by the generic cell rate algorithm (GCRA): never more than rate × time + burst are granted,
+    /// over all callers together.
+    async fn take(&self, now: Timestamp, request: &RateRequest) -> Result<RateGrant, PortError>;
+
+    /// An endpoint's breaker, with the version that `set_breaker` expects; `None` is closed and without history.
+    async fn breaker(
+        &self,
+        endpoint: EndpointId,
+    ) -> Result<Option<(BreakerRecord, u64)>, PortError>;
+
+    /// Compare and set: stores `record` where the version is still `expect` (`None`: none is stored). Returns
+    /// whether it was. Exactly one of several concurrent callers wins, which is how a single probe is chosen.
+    async fn set_breaker(
+        &self,
+        endpoint: EndpointId,
+        record: &BreakerRecord,
+        expect: Option<u64>,
+        keep_until: Timestamp,
+    ) -> Result<bool, PortError>;
+
+    /// Removes what has expired at `now`, in one small batch. Returns how much; 0 means nothing is left to do.
+    /// Expired entries count as absent whether or not this was called.
+    async fn retain(&self, now: Timestamp) -> Result<u64, PortError>;
+}
+
+/// Where an entry lives: all that one reservation touches lies in one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Partition {
+    Org(OrgId),
+    App(AppId),
+}
+
+/// Names a reservation: by the hash of an idempotency key with its scope, by an event id, or by both.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ReservationKey {
+    pub partition: Partition,
+    /// Hash of (who asks, method and path, key).
+    pub key: Option<[u8; 16]>,
+    pub event_id: Option<Uid>,
+}
+
+/// A wish to do something once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    pub key: ReservationKey,
+    /// What the new thing will be called if this caller is the first.
+    pub candidate: MessageId,
+    /// Hash of the request's body: the same key with another body is a mistake.
+    pub body: [u8; 16],
+    /// When a pending reservation may be resumed by somebody else.
+    pub lease_until: Timestamp,
+    /// How long the idempotency key is remembered.
+    pub key_until: Timestamp,
+    /// How long the event id is remembered.
+    pub event_id_until: Timestamp,
+}
+
+/// The answer to a reservation. `version` is the application's registry version, read in the same step (0 in an
+/// organisation's partition, or where there is no such application).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reserved {
+    Fresh { version: u64 },
+    Resume { first: MessageId, version: u64 },
+    Pending { until: Timestamp },
+    Done(Answer),
+    KeyReused,
+    EventIdTaken { by: MessageId },
+}
+
+/// What was answered when the work was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub id: MessageId,
+    pub at: Timestamp,
+    /// Empty where the answer can be made again from the request.
+    pub status: u16,
+    pub body: Bytes,
+}
+
+/// A wish to make one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    pub pair: PairKey,
+    pub chain: ChainId,
+    pub attempt: u16,
+    pub lease_until: Timestamp,
+    /// How long the record is kept at least.
+    pub keep_until: Timestamp,
+}
+
+/// How one attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settlement {
+    pub pair: PairKey,
+    pub chain: ChainId,
+    pub attempt: u16,
+    pub outcome: PairOutcome,
+    /// How long the record is kept at least; a longer wish of before stands.
+    pub keep_until: Timestamp,
+}
+
+/// A wish for permits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateRequest {
+    /// What is limited: the caller's own scheme of bytes.
+    pub subject: Vec<u8>,
+    /// The time one permit costs: 1 s divided by the rate.
+    pub interval: Duration,
+    /// Permits that may be taken at once after a pause.
+    pub burst: u32,
+    /// Permits wanted.
+    pub want: u32,
+}
+
+/// Permits that were granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateGrant {
+    pub granted: u32,
+    /// When one more will be there, where fewer than wanted were granted.
+    pub next_at: Option<Timestamp>,
+}
+
+/// The shared state of an endpoint's circuit breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerRecord {
+    pub state: BreakerState,
+    /// When it came to this state.
+    pub since: Timestamp,
+    /// Open: until when. Half-open: until when the probe is leased.
+    pub until: Timestamp,
+    /// How often it opened in a row; the time it stays open doubles with it.
+    pub openings: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum BreakerState {
+    Closed = 0,
+    Open = 1,
+    HalfOpen = 2,
+}

@@ -1,0 +1,149 @@
+//! Applications, endpoints, event types.
+
+use async_trait::async_trait;
+
+use super::{PortError, Probe};
+use crate::application::{AppSnapshot, Application};
+use crate::endpoint::Endpoint;
+use crate::event_type::EventType;
+use crate::id::{AppId, EndpointId, OrgId};
+use crate::name::{EventTypeName, Uid};
+use crate::page::{Page, Slice};
+
+/// Who subscribes to what.
+///
+/// **Versions.** Every application has a version that grows with each change of it or of one of its
+/// endpoints; it never goes back, not even when the application is deleted and another takes its uid. A
+/// record that is stored carries the version of its last change, set by the registry and returned.
+///
+/// **Compare and set.** `put_…` with `expect = None` creates: it fails with `Exists` where the identifier is
+/// taken. With `expect = Some(v)` it replaces, and fails with `Stale` where the application's (or event type's)
+/// version is not `v` any more: read again, decide again. Nothing is ever half changed.
+///
+/// **Read your writes.** A read that begins after a write returned sees it, through the same port.
+///
+/// **Tenants.** Every look-up takes the organisation. Another organisation's identifier is `None`, exactly as an
+/// unknown one.
+///
+/// **Losing it must not look like emptiness**: where the backend cannot be sure that it holds everything it once
+/// held, every method answers `Unavailable`.
+#[async_trait]
+pub trait Registry: Probe {
+    async fn application(&self, org: OrgId, key: &AppKey)
+    -> Result<Option<Application>, PortError>;
+
+    async fn applications(
+        &self,
+        org: OrgId,
+        page: Page<AppId>,
+    ) -> Result<Slice<Application>, PortError>;
+
+    /// Creates or replaces. Returns it with its new version.
+    async fn put_application(
+        &self,
+        app: Application,
+        expect: Option<u64>,
+    ) -> Result<Application, RegistryError>;
+
+    /// Removes an application with its endpoints. `false` where there was none.
+    async fn delete_application(&self, org: OrgId, app: AppId) -> Result<bool, PortError>;
+
+    /// An application with all its endpoints, consistent in itself. This is what caches hold.
+    async fn snapshot(&self, app: AppId) -> Result<Option<AppSnapshot>, PortError>;
+
+    async fn endpoint(&self, app: AppId, key: &EndpointKey) -> Result<Option<Endpoint>, PortError>;
+
+    async fn endpoints(
+        &self,
+        app: AppId,
+        page: Page<EndpointId>,
+    ) -> Result<Slice<Endpoint>, PortError>;
+
+    /// Creates or replaces. `expect` is the *application's* version; `None` creates whatever that version is.
+    /// A new endpoint gets the application's new version as its `created_version`.
+    async fn put_endpoint(
+        &self,
+        endpoint: Endpoint,
+        expect: Option<u64>,
+    ) -> Result<Endpoint, RegistryError>;
+
+    /// `false` where there was none.
+    async fn delete_endpoint(&self, app: AppId, endpoint: EndpointId) -> Result<bool, PortError>;
+
+    async fn event_type(
+        &self,
+        org: OrgId,
+        name: &EventTypeName,
+    ) -> Result<Option<EventType>, PortError>;
+
+    async fn event_types(
+        &self,
+        org: OrgId,
+        include_archived: bool,
+        page: Page<EventTypeName>,
+    ) -> Result<Slice<EventType>, PortError>;
+
+    async fn put_event_type(
+        &self,
+        event_type: EventType,
+        expect: Option<u64>,
+    ) -> Result<EventType, RegistryError>;
+
+    /// Removes it altogether; archiving is a change of the record. `false` where there was none.
+    async fn delete_event_type(&self, org: OrgId, name: &EventTypeName) -> Result<bool, PortError>;
+
+    /// Where the stream of changes stands now: read it before filling a cache.
+    async fn cursor(&self) -> Result<Cursor, PortError>;
+
+    /// Completes once an application has changed after `since`, within a second of the change even where
+    /// notices are lost, and tells which. Changes may be told twice, and applications that did not change may
+    /// be among them; none is missed.
+    async fn changed(&self, since: Cursor) -> Result<Changes, PortError>;
+}
+
+/// A position in the stream of changes; meaningful only to the registry that gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor(pub u64);
+
+/// What has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Where to go on from.
+    pub cursor: Cursor,
+    /// Applications and the version that each has reached. `None`: too many to tell, or the stream was cut;
+    /// anything may have changed.
+    pub apps: Option<Vec<(AppId, u64)>>,
+}
+
+/// How an application is named in a path: by identifier or by the operator's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppKey {
+    Id(AppId),
+    Uid(Uid),
+}
+
+/// How an endpoint is named in a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointKey {
+    Id(EndpointId),
+    Uid(Uid),
+}
+
+/// Why the registry did not take a record.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// A record with this identifier exists already.
+    #[error("it exists already")]
+    Exists,
+    /// The uid belongs to another record of the same kind.
+    #[error("the uid is taken")]
+    UidTaken,
+    /// It was changed meanwhile, or deleted.
+    #[error("it was changed meanwhile")]
+    Stale,
+    /// The application that it should belong to does not exist.
+    #[error("the application does not exist")]
+    NoApplication,
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
