@@ -5,6 +5,7 @@
 //! on it. That is what lets a retry schedule of more than a day run in milliseconds in a test, and what
 //! lets a second backend replace the first without touching a rule.
 
+pub mod application;
 pub mod attempt;
 pub mod base62;
 #[cfg(feature = "conformance")]
@@ -23,14 +24,12 @@ pub mod pair;
 pub mod ports;
 pub mod registry_cache;
 pub mod retry_after;
-#[cfg(any(test, feature = "conformance"))]
+#[cfg(any(test, feature = "samples"))]
 pub mod samples;
 pub mod schedule;
 pub mod secret;
 pub mod target;
 pub mod time;
-
-mod application;
 
 pub use application::{AppSnapshot, Application};
 pub use attempt::{AttemptRecord, Disposition, Failure, Reply};

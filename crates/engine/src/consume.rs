@@ -1,0 +1,134 @@
+//! The loop that takes work: as much as there is room for, and no more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use postrider_core::ports::{Leased, Pack};
+use postrider_core::time::Timestamp;
+use tracing::{info, warn};
+
+use crate::context::Context;
+use crate::pack;
+
+/// Packs taken per call, so that the bound on bytes is looked at often enough.
+const BATCH: usize = 64;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What this process holds.
+#[derive(Debug, Default)]
+struct Held {
+    packs: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+pub(crate) async fn run(context: Arc<Context>) {
+    let held = Arc::new(Held::default());
+    let mut pause = None;
+    while !context.stopping.is_cancelled() {
+        let room = room(&context, &held);
+        if room == 0 {
+            tokio::select! {
+                () = context.room.notified() => {}
+                () = context.stopping.cancelled() => {}
+            }
+            continue;
+        }
+        match context.ports.broker.lease(context.now(), room).await {
+            Ok(leased) => {
+                if pause.take().is_some() {
+                    info!("the broker hands out work again");
+                }
+                let full = leased.packs.len() == room;
+                let next_due = leased.next_due;
+                spawn(&context, &held, leased);
+                if !full {
+                    wait(&context, next_due).await;
+                }
+            }
+            Err(error) => {
+                if pause.is_none() {
+                    warn!(%error, "cannot take work; trying until it is possible");
+                }
+                let this =
+                    pause.map_or(FIRST_PAUSE, |last: Duration| (last * 2).min(LONGEST_PAUSE));
+                pause = Some(this);
+                sleep(&context, this).await;
+            }
+        }
+    }
+}
+
+fn room(context: &Context, held: &Held) -> usize {
+    if held.bytes.load(Relaxed) >= context.config.prefetch_bytes {
+        return 0;
+    }
+    context
+        .config
+        .prefetch
+        .saturating_sub(held.packs.load(Relaxed))
+        .min(BATCH)
+}
+
+fn spawn(context: &Arc<Context>, held: &Arc<Held>, leased: Leased) {
+    for pack in leased.packs {
+        let hold = Hold::new(context, held, &pack);
+        let context = Arc::clone(context);
+        context.packs.clone().spawn(async move {
+            pack::run(&context, pack).await;
+            drop(hold);
+        });
+    }
+}
+
+/// Until there is something to lease, or no need to any more.
+async fn wait(context: &Context, next_due: Option<Timestamp>) {
+    let due = async {
+        match next_due {
+            Some(due) => tokio::time::sleep(due.since(context.now())).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = context.ports.broker.wait() => {}
+        () = due => {}
+        () = context.stopping.cancelled() => {}
+    }
+}
+
+async fn sleep(context: &Context, pause: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = context.stopping.cancelled() => {}
+    }
+}
+
+/// Counts a pack as held for as long as it lives.
+struct Hold {
+    context: Arc<Context>,
+    held: Arc<Held>,
+    bytes: usize,
+}
+
+impl Hold {
+    fn new(context: &Arc<Context>, held: &Arc<Held>, pack: &Pack) -> Self {
+        held.packs.fetch_add(1, Relaxed);
+        held.bytes.fetch_add(pack.bytes.len(), Relaxed);
+        context.metrics.packs.inc();
+        Self {
+            context: Arc::clone(context),
+            held: Arc::clone(held),
+            bytes: pack.bytes.len(),
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.held.packs.fetch_sub(1, Relaxed);
+        self.held.bytes.fetch_sub(self.bytes, Relaxed);
+        self.context.metrics.packs.dec();
+        self.context.room.notify_one();
+    }
+}

@@ -1,0 +1,107 @@
+//! Giving up: the dead letter is made durable in the broker first, and filed from there, so that it is not lost
+//! while the store is away.
+
+use std::sync::Arc;
+
+use postrider_core::attempt::Reply;
+use postrider_core::dead_letter::{DeadLetter, DeadNote, DeadReason, NOTE_RESPONSE_LIMIT};
+use postrider_core::endpoint::Endpoint;
+use postrider_core::id::DeadLetterId;
+use postrider_core::message::{Event, Item, Target, Work};
+use postrider_core::ports::{EndpointKey, RegistryError, Until};
+use tracing::{info, warn};
+
+use crate::context::Context;
+use crate::item::put_off;
+use crate::pack::{Settled, settled};
+use crate::plan;
+
+/// Tries at a change that somebody else keeps interfering with.
+const TRIES: usize = 10;
+
+/// Makes the dead letter durable; where the subscriber is gone, turns the endpoint off first.
+pub(crate) async fn give_up(
+    context: &Context,
+    item: &Item,
+    target: &Target,
+    endpoint: &Endpoint,
+    reason: DeadReason,
+    reply: &Reply,
+) -> Settled {
+    if reason == DeadReason::Gone {
+        disable(context, endpoint).await;
+    }
+    context
+        .metrics
+        .dead_letters
+        .with_label_values(&[reason.as_str()])
+        .inc();
+    let died_at = context.now();
+    let note = DeadNote {
+        id: DeadLetterId::new(died_at, rand::random()),
+        endpoint: target.endpoint,
+        chain: target.chain,
+        reason,
+        attempts: target.attempt,
+        last_status: reply.status_code(),
+        last_response: cut(reply.text()),
+        died_at,
+    };
+    put_off(
+        context,
+        plan::again(item, Work::Dead(note), Until::Now),
+        "dead",
+    )
+    .await
+}
+
+/// Files a dead letter.
+pub(crate) async fn file(context: &Context, event: &Arc<Event>, note: &DeadNote) -> Settled {
+    let letter = DeadLetter::Delivery {
+        event: Arc::clone(event),
+        note: note.clone(),
+    };
+    settled(context.ports.dead_letters.put(vec![letter]).await)
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(NOTE_RESPONSE_LIMIT));
+    text
+}
+
+/// Turns the endpoint off unless somebody has changed its URL since: the answer was about the old one. If it does not
+/// work out, the next message is answered the same and tries again.
+async fn disable(context: &Context, gone: &Endpoint) {
+    for _ in 0..TRIES {
+        match try_disable(context, gone).await {
+            Ok(()) => return,
+            Err(RegistryError::Stale) => {}
+            Err(error) => {
+                warn!(endpoint = %gone.id, %error, "an endpoint answered 410 Gone and cannot be disabled now");
+                return;
+            }
+        }
+    }
+}
+
+async fn try_disable(context: &Context, gone: &Endpoint) -> Result<(), RegistryError> {
+    let registry = &context.ports.registry;
+    let Some(app) = registry.snapshot(gone.app).await? else {
+        return Ok(());
+    };
+    let Some(mut endpoint) = registry
+        .endpoint(gone.app, &EndpointKey::Id(gone.id))
+        .await?
+    else {
+        return Ok(());
+    };
+    if endpoint.disabled || endpoint.url != gone.url || endpoint.era != gone.era {
+        return Ok(());
+    }
+    endpoint.disable();
+    endpoint.updated_at = context.now();
+    registry.put_endpoint(endpoint, Some(app.version())).await?;
+    context.cache.outdated(gone.app, app.version() + 1);
+    info!(endpoint = %gone.id, "disabled: the subscriber answered 410 Gone");
+    Ok(())
+}

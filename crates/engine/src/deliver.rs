@@ -1,0 +1,350 @@
+//! One delivery: one message, one endpoint, one attempt.
+//!
+//! ```text
+//!  slot? ── stopping ──▶ released
+//!    │
+//!  still wanted? ── no ──▶ canceled, unknown ──▶ released
+//!    │
+//!  gate? ── not before t ──▶ released until t
+//!    │
+//!  sign and send ── cut off ──▶ released
+//!    │
+//!  dispose ──▶ delivered | retry | dead
+//!    │
+//!  1. successor durable in the broker   2. outcome stored   3. settled
+//! ```
+//!
+//! The decisions are elsewhere and pure: [`plan::standing`], [`attempt::dispose`], [`pair::settle`]. Here they are
+//! carried out, in this order and no other. *Released* means that no attempt was used up: the same target is durable
+//! in the broker once more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_core::attempt::{self, AttemptRecord, Disposition, Reply};
+use postrider_core::endpoint::Endpoint;
+use postrider_core::id::AttemptId;
+use postrider_core::message::{Item, Target, Work};
+use postrider_core::pair::{PairKey, PairOutcome, PairState};
+use postrider_core::ports::{Destination, DestinationStatus, LogRecord, Settlement, Until};
+use postrider_core::time::Timestamp;
+use tracing::warn;
+
+use crate::context::Context;
+use crate::dead;
+use crate::gate::Admission;
+use crate::item::put_off;
+use crate::observer::Observation;
+use crate::pack::Settled;
+use crate::plan::{self, Standing};
+use crate::recorder::Outcome;
+use crate::sender::Outgoing;
+
+mod request;
+
+/// How long the record of a pair is kept that has ended: as long as a pack with it may come again.
+const KEEP_ENDED_PAIR: Duration = Duration::from_secs(600);
+
+/// Makes one attempt and settles it.
+pub(crate) async fn run(context: &Context, item: &Item, target: &Target) -> Settled {
+    let slot = tokio::select! {
+        biased;
+        slot = context.slots.acquire() => slot,
+        () = context.stopping.cancelled() => return release(context, item, target, Until::Now).await,
+    };
+    // Asked only now, because waiting for a slot takes time: nothing is sent to whom it is no longer wanted.
+    let endpoint = match wanted_by(context, item, target).await {
+        Ok(Standing::Go(endpoint)) => endpoint,
+        Ok(Standing::Canceled) => return cancel(context, item, target).await,
+        Err(pause) => return release(context, item, target, pause).await,
+    };
+    let pass = match context.gate.admit(&endpoint, context.now()) {
+        Admission::Go(pass) => pass,
+        Admission::NotBefore(time) => {
+            return release(context, item, target, Until::Exactly(time)).await;
+        }
+    };
+    let begun = context.now();
+    count_wait(context, item, target, begun);
+    let Some(reply) = send(context, item, &endpoint, begun).await else {
+        return release(context, item, target, Until::Now).await;
+    };
+    pass.finish(reply.is_success());
+    drop(slot);
+    settle(
+        context,
+        &Made {
+            item,
+            target,
+            endpoint: &endpoint,
+            begun,
+            reply,
+        },
+    )
+    .await
+}
+
+/// An attempt that was made, and what came of it.
+struct Made<'a> {
+    item: &'a Item,
+    target: &'a Target,
+    endpoint: &'a Endpoint,
+    begun: Timestamp,
+    reply: Reply,
+}
+
+/// Without the registry nobody knows whether it is still wanted: the error is for how long to wait for it.
+async fn wanted_by(context: &Context, item: &Item, target: &Target) -> Result<Standing, Until> {
+    match context.cache.app(item.event.app, 0).await {
+        Ok(app) => Ok(plan::standing(target, app.as_deref())),
+        Err(error) => {
+            warn!(%error, "cannot tell whether a delivery is still wanted; it is put off");
+            Err(plan::pause(target.due, context.now()))
+        }
+    }
+}
+
+/// `None` where the process is about to end and the request was abandoned.
+async fn send(
+    context: &Context,
+    item: &Item,
+    endpoint: &Arc<Endpoint>,
+    now: Timestamp,
+) -> Option<Reply> {
+    let deadline = context.config.request_timeout;
+    let outgoing = match context.prepared.get(endpoint) {
+        Ok(prepared) => Outgoing {
+            url: prepared.url.clone(),
+            headers: request::headers(&prepared, &item.event, now),
+            body: item.event.payload.clone(),
+            deadline,
+            now,
+        },
+        Err(failure) => return Some(Reply::failed(failure, Duration::ZERO)),
+    };
+    context.metrics.in_flight.inc();
+    let reply = tokio::select! {
+        reply = context.sender.send(outgoing) => Some(reply),
+        () = context.cut_off.cancelled() => None,
+    };
+    context.metrics.in_flight.dec();
+    reply
+}
+
+async fn settle(context: &Context, made: &Made<'_>) -> Settled {
+    let schedule = &context.config.schedule;
+    let next = attempt::dispose(&made.reply, made.target.attempt, schedule);
+    context
+        .metrics
+        .attempt(next, made.reply.status.as_ref().err());
+    context
+        .metrics
+        .attempt_seconds
+        .observe(made.reply.duration.as_secs_f64());
+    let now = context.now();
+    let handed_on = match next {
+        Disposition::Delivered => Settled::Yes,
+        Disposition::Retry(delay) => retry(context, made, now + delay, Until::After(delay)).await,
+        Disposition::RetryExactly(delay) => {
+            retry(context, made, now + delay, Until::Exactly(now + delay)).await
+        }
+        Disposition::GiveUp(reason) => {
+            dead::give_up(
+                context,
+                made.item,
+                made.target,
+                made.endpoint,
+                reason,
+                &made.reply,
+            )
+            .await
+        }
+    };
+    if handed_on == Settled::No {
+        return Settled::No;
+    }
+    let record = attempt_record(made);
+    let stored = context
+        .recorder
+        .record(outcome(context, made, &record, next, now))
+        .await;
+    if !stored {
+        context.metrics.unguarded.inc();
+    }
+    context.observer.settled(&Observation {
+        event: &made.item.event,
+        endpoint: made.endpoint,
+        record: &record,
+        failure: made.reply.status.as_ref().err(),
+        next,
+    });
+    Settled::Yes
+}
+
+async fn retry(context: &Context, made: &Made<'_>, due: Timestamp, until: Until) -> Settled {
+    let target = Target {
+        attempt: made.target.attempt + 1,
+        due,
+        ..made.target.clone()
+    };
+    put_off(
+        context,
+        plan::again(made.item, Work::Targets(vec![target]), until),
+        "retry",
+    )
+    .await
+}
+
+/// The same target once more, guarded; no attempt is used up.
+async fn release(context: &Context, item: &Item, target: &Target, until: Until) -> Settled {
+    let later = plan::again(item, Work::Targets(vec![target.clone()]), until);
+    if put_off(context, later, "released").await == Settled::No {
+        return Settled::No;
+    }
+    let settlement = settlement(context, item, target, PairOutcome::Released);
+    context
+        .recorder
+        .record(Outcome {
+            settlement: Some(settlement),
+            log: Vec::new(),
+        })
+        .await;
+    Settled::Yes
+}
+
+/// Ends a delivery that nobody wants any more, without a request.
+pub(crate) async fn cancel(context: &Context, item: &Item, target: &Target) -> Settled {
+    context.metrics.canceled.inc();
+    let destination = destination(
+        item,
+        target,
+        DestinationStatus::Canceled,
+        None,
+        context.now(),
+    );
+    let settlement = settlement(
+        context,
+        item,
+        target,
+        PairOutcome::Ended(PairState::Canceled),
+    );
+    let log = vec![LogRecord::Destination(destination)];
+    context
+        .recorder
+        .record(Outcome {
+            settlement: Some(settlement),
+            log,
+        })
+        .await;
+    Settled::Yes
+}
+
+fn outcome(
+    context: &Context,
+    made: &Made<'_>,
+    record: &AttemptRecord,
+    next: Disposition,
+    now: Timestamp,
+) -> Outcome {
+    let (pair, status, next_attempt) = match next {
+        Disposition::Delivered => (
+            PairOutcome::Ended(PairState::Delivered),
+            DestinationStatus::Delivered,
+            None,
+        ),
+        Disposition::GiveUp(_) => (
+            PairOutcome::Ended(PairState::Dead),
+            DestinationStatus::Failed,
+            None,
+        ),
+        Disposition::Retry(delay) | Disposition::RetryExactly(delay) => {
+            let next_attempt = made.target.attempt + 1;
+            (
+                PairOutcome::HandedOn { next_attempt },
+                DestinationStatus::Pending,
+                Some(now + delay),
+            )
+        }
+    };
+    let destination = destination(made.item, made.target, status, next_attempt, now);
+    Outcome {
+        settlement: Some(settlement(context, made.item, made.target, pair)),
+        log: vec![
+            LogRecord::Attempt(record.clone()),
+            LogRecord::Destination(destination),
+        ],
+    }
+}
+
+fn settlement(context: &Context, item: &Item, target: &Target, outcome: PairOutcome) -> Settlement {
+    let now = context.now();
+    let keep_until = match outcome {
+        PairOutcome::Ended(_) => now + KEEP_ENDED_PAIR,
+        PairOutcome::HandedOn { .. } | PairOutcome::Released => context.keep_waiting_pair(now),
+    };
+    Settlement {
+        pair: PairKey {
+            app: item.event.app,
+            message: item.event.message,
+            endpoint: target.endpoint,
+        },
+        chain: target.chain,
+        attempt: target.attempt,
+        outcome,
+        keep_until,
+    }
+}
+
+fn destination(
+    item: &Item,
+    target: &Target,
+    status: DestinationStatus,
+    next_attempt: Option<Timestamp>,
+    at: Timestamp,
+) -> Destination {
+    let event = &item.event;
+    Destination {
+        app: event.app,
+        message: event.message,
+        endpoint: target.endpoint,
+        status,
+        next_attempt,
+        at,
+    }
+}
+
+fn attempt_record(made: &Made<'_>) -> AttemptRecord {
+    let event = &made.item.event;
+    AttemptRecord {
+        id: AttemptId::new(made.begun, rand::random()),
+        app: event.app,
+        message: event.message,
+        endpoint: made.target.endpoint,
+        chain: made.target.chain,
+        attempt: made.target.attempt,
+        trigger: made.target.trigger,
+        at: made.begun,
+        url: made.endpoint.url.clone(),
+        succeeded: made.reply.is_success(),
+        status_code: made.reply.status_code(),
+        response: made.reply.text(),
+        duration_ms: u32::try_from(made.reply.duration.as_millis()).unwrap_or(u32::MAX),
+        event_type: event.event_type.clone(),
+        channels: event.channels.clone(),
+    }
+}
+
+fn count_wait(context: &Context, item: &Item, target: &Target, now: Timestamp) {
+    if target.attempt == 1 {
+        let accepted = item.event.deliver_at.unwrap_or(item.event.accepted_at);
+        context
+            .metrics
+            .first_attempt_wait
+            .observe(now.since(accepted).as_secs_f64());
+    } else {
+        context
+            .metrics
+            .retry_lateness
+            .observe(now.since(target.due).as_secs_f64());
+    }
+}

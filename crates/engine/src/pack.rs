@@ -1,0 +1,138 @@
+//! One pack: read it, work on all its items at once, let it go when each is settled.
+
+use std::panic::AssertUnwindSafe;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use postrider_core::dead_letter::DeadLetter;
+use postrider_core::envelope::{self, EnvelopeError};
+use postrider_core::id::DeadLetterId;
+use postrider_core::message::Item;
+use postrider_core::ports::{Pack, PortError, Source};
+use tracing::{error, warn};
+
+use crate::context::Context;
+use crate::item::{self, Guard};
+
+/// A pack that was delivered this often without being settled kills whoever touches it, or so it seems: it is set
+/// apart, unread.
+const DELIVERY_LIMIT: u32 = 5;
+/// What kills even alone this often is poison.
+const QUARANTINE_LIMIT: u32 = 3;
+
+/// How work ended for its pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Done, or durable elsewhere.
+    Yes,
+    /// Neither: nothing could be written. The pack must come again.
+    No,
+    /// The broker has set the pack apart: it is not ours any more.
+    Apart,
+}
+
+pub(crate) async fn run(context: &Context, pack: Pack) {
+    let work = AssertUnwindSafe(settle(context, &pack)).catch_unwind();
+    let settled = work.await.unwrap_or_else(|_| {
+        error!(receipt = ?pack.receipt, "working on a pack panicked; it is given back");
+        Settled::No
+    });
+    match settled {
+        Settled::Yes => context.acker.ack(pack.receipt).await,
+        Settled::No => give_back(context, &pack).await,
+        Settled::Apart => {}
+    }
+}
+
+async fn settle(context: &Context, pack: &Pack) -> Settled {
+    match (pack.source, pack.earlier_deliveries) {
+        (Source::Work, DELIVERY_LIMIT..) => return quarantine(context, pack).await,
+        (Source::Quarantine, QUARANTINE_LIMIT..) => {
+            let cause = format!(
+                "it ended the process {QUARANTINE_LIMIT} times while nothing else was being done"
+            );
+            return poison(context, &pack.bytes, cause).await;
+        }
+        _ => {}
+    }
+    match envelope::decode(&pack.bytes) {
+        Ok(items) => settle_items(context, pack, items).await,
+        Err(error) => unreadable(context, pack, &error).await,
+    }
+}
+
+async fn settle_items(context: &Context, pack: &Pack, items: Vec<Item>) -> Settled {
+    let seen_before = pack.redelivered || pack.returned || pack.source == Source::Quarantine;
+    let work = items.iter().map(|item| {
+        let guard = if seen_before || item.maybe_dup {
+            Guard::Claim
+        } else {
+            Guard::None
+        };
+        item::settle(context, item, guard)
+    });
+    let ends = join_all(work).await;
+    if ends.contains(&Settled::No) {
+        Settled::No
+    } else {
+        Settled::Yes
+    }
+}
+
+async fn quarantine(context: &Context, pack: &Pack) -> Settled {
+    context.metrics.quarantined.inc();
+    warn!(
+        deliveries = pack.earlier_deliveries,
+        "a pack was delivered too often without being settled; it is set apart"
+    );
+    match context.ports.broker.quarantine(context.now(), pack).await {
+        Ok(()) => Settled::Apart,
+        Err(error) => settled(Err(error)),
+    }
+}
+
+async fn unreadable(context: &Context, pack: &Pack, error: &EnvelopeError) -> Settled {
+    error!(%error, bytes = pack.bytes.len(), "work cannot be read; it becomes a dead letter");
+    poison(context, &pack.bytes, error.to_string()).await
+}
+
+async fn poison(context: &Context, raw: &Bytes, cause: String) -> Settled {
+    let died_at = context.now();
+    let id = DeadLetterId::new(died_at, rand::random());
+    let letter = DeadLetter::Unreadable {
+        id,
+        died_at,
+        cause,
+        raw: raw.clone(),
+    };
+    context
+        .metrics
+        .dead_letters
+        .with_label_values(&["poison"])
+        .inc();
+    settled(context.ports.dead_letters.put(vec![letter]).await)
+}
+
+/// The end of work that is done when `result` is.
+pub(crate) fn settled(result: Result<(), PortError>) -> Settled {
+    match result {
+        Ok(()) => Settled::Yes,
+        Err(error) => {
+            warn!(%error, "work cannot be settled; it will be looked at again");
+            Settled::No
+        }
+    }
+}
+
+async fn give_back(context: &Context, pack: &Pack) {
+    context.metrics.given_back.inc();
+    if let Err(error) = context
+        .ports
+        .broker
+        .give_back(context.now(), vec![pack.receipt])
+        .await
+    {
+        warn!(%error, "a pack cannot be given back; it comes again when this process ends");
+    }
+}

@@ -1,0 +1,179 @@
+//! What is to be done with work, decided without doing any of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_core::application::AppSnapshot;
+use postrider_core::endpoint::Endpoint;
+use postrider_core::matching;
+use postrider_core::message::{Event, Item, Target, Trigger, Work};
+use postrider_core::pair::ChainId;
+use postrider_core::ports::{HandOff, Until};
+use postrider_core::time::Timestamp;
+
+/// An event for more endpoints than this is split into chunks, each settled by itself.
+pub(crate) const CHUNK: usize = 256;
+/// Work that cannot be judged yet because a part of ours is away is looked at again after this long at least.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// The first attempts of an event.
+pub(crate) fn first_targets(event: &Event, app: &AppSnapshot, now: Timestamp) -> Vec<Target> {
+    let wanted = app
+        .endpoints
+        .iter()
+        .filter(|endpoint| matching::matches(endpoint, event));
+    wanted.map(|endpoint| first_target(endpoint, now)).collect()
+}
+
+pub(crate) fn first_target(endpoint: &Endpoint, now: Timestamp) -> Target {
+    Target {
+        endpoint: endpoint.id,
+        era: endpoint.era,
+        chain: ChainId::FIRST,
+        attempt: 1,
+        due: now,
+        trigger: Trigger::Scheduled,
+    }
+}
+
+/// What may happen to a target now.
+#[derive(Debug, Clone)]
+pub(crate) enum Standing {
+    Go(Arc<Endpoint>),
+    /// The endpoint is gone, disabled, or was disabled since the work was made.
+    Canceled,
+}
+
+pub(crate) fn standing(target: &Target, app: Option<&AppSnapshot>) -> Standing {
+    match app.and_then(|app| app.endpoint(target.endpoint)) {
+        Some(endpoint) if !endpoint.disabled && endpoint.era == target.era => {
+            Standing::Go(Arc::clone(endpoint))
+        }
+        _ => Standing::Canceled,
+    }
+}
+
+/// Splits targets into chunks by endpoint: the same targets always land in the same chunks.
+pub(crate) fn chunks(item: &Item, mut targets: Vec<Target>) -> Vec<HandOff> {
+    targets.sort_by_key(|target| target.endpoint);
+    let chunk = |targets: &[Target]| again(item, Work::Targets(targets.to_vec()), Until::Now);
+    targets.chunks(CHUNK).map(chunk).collect()
+}
+
+/// Work for the same event once more. Flagged, because whoever takes it cannot know what was done before.
+pub(crate) fn again(item: &Item, work: Work, until: Until) -> HandOff {
+    HandOff {
+        item: Item {
+            event: Arc::clone(&item.event),
+            work,
+            maybe_dup: true,
+        },
+        until,
+    }
+}
+
+/// How long to put off work that waits for a part of ours: as long as it is overdue already, which doubles the
+/// pause each time without anybody having to count.
+pub(crate) fn pause(due: Timestamp, now: Timestamp) -> Until {
+    Until::After(now.since(due).clamp(LEAST_PAUSE, LONGEST_PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postrider_core::application::Application;
+    use postrider_core::id::EndpointId;
+    use postrider_core::samples::{self, NOW};
+
+    fn app(endpoints: Vec<Endpoint>) -> AppSnapshot {
+        let event = samples::event();
+        let app = Application {
+            id: event.app,
+            org: event.org,
+            uid: None,
+            name: "Shop".to_owned(),
+            throttle_rate: None,
+            metadata: std::collections::BTreeMap::new(),
+            created_at: NOW,
+            updated_at: NOW,
+            version: event.registry_version,
+        };
+        AppSnapshot {
+            app,
+            endpoints: endpoints.into_iter().map(Arc::new).collect(),
+        }
+    }
+
+    #[test]
+    fn an_event_is_tried_first_at_every_endpoint_that_wants_it() {
+        let mut off = samples::endpoint();
+        off.id = EndpointId::from_bytes([9; 20]);
+        off.disable();
+        let targets = first_targets(&samples::event(), &app(vec![samples::endpoint(), off]), NOW);
+        assert_eq!(targets, vec![samples::target(1, NOW)]);
+    }
+
+    #[test]
+    fn a_target_is_canceled_when_its_endpoint_is_gone_disabled_or_was_disabled_since() {
+        let target = samples::target(2, NOW);
+        assert!(matches!(
+            standing(&target, Some(&app(vec![samples::endpoint()]))),
+            Standing::Go(_)
+        ));
+        assert!(matches!(standing(&target, None), Standing::Canceled));
+        assert!(matches!(
+            standing(&target, Some(&app(vec![]))),
+            Standing::Canceled
+        ));
+        let mut endpoint = samples::endpoint();
+        endpoint.disable();
+        assert!(matches!(
+            standing(&target, Some(&app(vec![endpoint.clone()]))),
+            Standing::Canceled
+        ));
+        endpoint.disabled = false;
+        assert!(
+            matches!(
+                standing(&target, Some(&app(vec![endpoint]))),
+                Standing::Canceled
+            ),
+            "of an older era"
+        );
+    }
+
+    #[test]
+    fn a_large_fan_out_is_split_without_losing_a_target() {
+        let target = |n: u16| {
+            let mut id = [0; 20];
+            id[..2].copy_from_slice(&n.to_be_bytes());
+            Target {
+                endpoint: EndpointId::from_bytes(id),
+                ..samples::target(1, NOW)
+            }
+        };
+        let targets: Vec<Target> = (0..600).rev().map(target).collect();
+        let chunks = chunks(&samples::item(Work::Match), targets);
+        let sizes: Vec<usize> = chunks
+            .iter()
+            .map(|chunk| match &chunk.item.work {
+                Work::Targets(targets) => targets.len(),
+                _ => 0,
+            })
+            .collect();
+        assert_eq!(sizes, [256, 256, 88]);
+        assert!(
+            chunks
+                .iter()
+                .all(|chunk| chunk.item.maybe_dup && chunk.until == Until::Now)
+        );
+    }
+
+    #[test]
+    fn pauses_double_within_bounds() {
+        let after = |seconds| pause(NOW, NOW + Duration::from_secs(seconds));
+        assert_eq!(after(0), Until::After(LEAST_PAUSE));
+        assert_eq!(after(7), Until::After(Duration::from_secs(7)));
+        assert_eq!(after(9_000), Until::After(LONGEST_PAUSE));
+    }
+}

@@ -1,0 +1,30 @@
+//! What the engine needs from an HTTP client, and nothing else of it: retries and breakers are tested against a
+//! scripted sender, on paused time and without a socket.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderMap;
+use postrider_core::attempt::Reply;
+use postrider_core::time::Timestamp;
+use url::Url;
+
+/// A request that is ready to be sent: signed, and its URL checked against the policy for literal addresses.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Bounds everything, from resolving the name to the last byte of the answer.
+    pub deadline: Duration,
+    /// The wall clock, against which the answer's dates are read.
+    pub now: Timestamp,
+}
+
+/// Sends one request. Never fails: what goes wrong is a [`Reply`], too.
+#[async_trait]
+pub trait Sender: Send + Sync + Debug {
+    async fn send(&self, request: Outgoing) -> Reply;
+}
