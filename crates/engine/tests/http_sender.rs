@@ -155,7 +155,7 @@ async fn times_out(address: SocketAddr) {
 async fn the_deadline_covers_a_subscriber_that_never_answers() {
     let (address, _) = serve(|mut stream| async move {
         read_request(&mut stream).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     times_out(address).await;

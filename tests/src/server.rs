@@ -1,0 +1,190 @@
+//! A running `postrider serve`.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::{JWT_SECRET, PATIENCE};
+
+/// The binary under test: `POSTRIDER_BIN`, which the test script sets.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let path = std::env::var_os("POSTRIDER_BIN").map(PathBuf::from);
+    path.expect(
+        "POSTRIDER_BIN must name the binary under test; ./scripts/test builds it and sets it",
+    )
+}
+
+/// How a server is started.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub data: PathBuf,
+    /// More environment variables, without the prefix `POSTRIDER_`.
+    pub env: Vec<(&'static str, String)>,
+    /// A program with its arguments that runs the server: `strace …`.
+    pub wrapper: Vec<String>,
+}
+
+impl Settings {
+    #[must_use]
+    pub fn new(data: &Path) -> Self {
+        Self {
+            data: data.to_owned(),
+            env: Vec::new(),
+            wrapper: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.env.push((name, value.into()));
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut parts = self.wrapper.iter().map(PathBuf::from).chain([binary()]);
+        let mut command = Command::new(parts.next().expect("at least the binary"));
+        command.args(parts).arg("serve").env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("POSTRIDER_JWT_SECRET", JWT_SECRET);
+        command
+            .env("POSTRIDER_LISTEN", "127.0.0.1:0")
+            .env("POSTRIDER_METRICS_LISTEN", "127.0.0.1:0");
+        command
+            .env("POSTRIDER_DATA", &self.data)
+            .env("POSTRIDER_HTTPS_ONLY", "false");
+        command
+            .env("POSTRIDER_ALLOW_NETS", "127.0.0.0/8")
+            .env("POSTRIDER_LOG_FORMAT", "json");
+        for (name, value) in &self.env {
+            command.env(format!("POSTRIDER_{name}"), value);
+        }
+        command
+    }
+}
+
+/// A server process. Killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    pid: Pid,
+    pub api: String,
+    pub metrics: String,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// Starts a server and waits until it listens.
+    pub async fn start(settings: &Settings) -> Self {
+        let mut command = settings.command();
+        command
+            .kill_on_drop(true)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the server can be started");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (told, mut listening) = watch::channel(None);
+        let stderr = child.stderr.take().expect("piped");
+        tokio::spawn(follow(stderr, Arc::clone(&log), told));
+        let ready = timeout(PATIENCE, listening.wait_for(Option::is_some)).await;
+        let addresses = ready
+            .ok()
+            .and_then(Result::ok)
+            .and_then(|addresses| addresses.clone());
+        let Some((pid, api, metrics)) = addresses else {
+            panic!(
+                "the server did not come up; it said:\n{}",
+                log.lock().join("\n")
+            );
+        };
+        Self {
+            child,
+            pid,
+            api: format!("http://{api}"),
+            metrics: format!("http://{metrics}"),
+            log,
+        }
+    }
+
+    /// Runs to the end, for starts that are meant to fail: the exit code and what was said.
+    pub async fn fail(settings: &Settings) -> (Option<i32>, String) {
+        let mut command = settings.command();
+        command.kill_on_drop(true).stdin(Stdio::null());
+        let output = timeout(PATIENCE, command.output())
+            .await
+            .expect("it ends")
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    }
+
+    /// `kill -9`.
+    pub async fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+        self.child.wait().await.unwrap();
+    }
+
+    /// `SIGTERM`; waits for the end and returns how long that took.
+    pub async fn terminate(mut self) -> (ExitStatus, Duration) {
+        let begun = tokio::time::Instant::now();
+        self.signal(Signal::SIGTERM);
+        let status = timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap();
+        (status, begun.elapsed())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid, signal).expect("the server runs");
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
+    /// What the server has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.lock().join("\n")
+    }
+}
+
+type Listening = watch::Sender<Option<(Pid, String, String)>>;
+
+/// Collects the log; the line that says where the server listens makes it known.
+async fn follow(
+    stderr: tokio::process::ChildStderr,
+    log: Arc<Mutex<Vec<String>>>,
+    told: Listening,
+) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(found) = listening(&line) {
+            let _ = told.send(Some(found));
+        }
+        log.lock().push(line);
+    }
+}
+
+fn listening(line: &str) -> Option<(Pid, String, String)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = line.get("fields").unwrap_or(&line);
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+    let pid = i32::try_from(fields.get("pid")?.as_i64()?).ok()?;
+    Some((Pid::from_raw(pid), text("listen")?, text("metrics_listen")?))
+}
