@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 const EVENTS: usize = 1_000;
-/// Slots × 1 s / the subscriber's time: 1,000 deliveries take about 2 s, so a kill hits the middle.
-const SLOTS: &str = "20";
+/// So few, and a subscriber so slow, that 1,000 deliveries take at least 4 s: a kill after a third hits the middle.
+const SLOTS: &str = "10";
 const SLOW: Duration = Duration::from_millis(40);
 /// An outcome that was answered this shortly before the kill may not have been stored.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -27,13 +27,24 @@ async fn slow_receiver() -> Receiver {
     Receiver::start(|_, _| Answer::After(SLOW)).await
 }
 
+/// Sends the events by several clients at once, so that all are accepted long before all are delivered.
 async fn accept(api: &Api, app: &str, count: usize) -> Ledger {
+    const CLIENTS: usize = 20;
+    let clients = (0..CLIENTS).map(|_| {
+        let (api, app) = (api.clone(), app.to_owned());
+        tokio::spawn(async move {
+            let mut accepted = Vec::new();
+            for number in 0..count / CLIENTS {
+                accepted.push(api.event(&app, "order.paid", json!({"number": number})).await);
+            }
+            accepted
+        })
+    });
     let mut ledger = Ledger::default();
-    for number in 0..count {
-        let message = api
-            .event(app, "order.paid", json!({"number": number}))
-            .await;
-        ledger.accept(message.expect("an event is accepted while everything works"));
+    for client in clients.collect::<Vec<_>>() {
+        for message in client.await.unwrap() {
+            ledger.accept(message.expect("an event is accepted while everything works"));
+        }
     }
     ledger
 }

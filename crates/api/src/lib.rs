@@ -1,1 +1,88 @@
-//! The HTTP API of Postrider.
+//! The HTTP API of Postrider: what operators and their customers call.
+//!
+//! It speaks the wire contract of Svix's client libraries. A request is read, authorised and checked; what it asks
+//! for is done through the ports of `postrider-core`; what was done is told as JSON. Where to look:
+//!
+//! | question | module |
+//! |---|---|
+//! | which routes are there? | `router`; `routes/` mirrors their URLs |
+//! | how does an event get accepted? | `accept` |
+//! | what happens around every request? | `edge` |
+//! | who may do what? | `auth`, [`tokens`] |
+//! | what does the client read when something fails? | `error` |
+//! | why does a repeated POST not happen twice? | `idempotency` |
+//! | what is on the wire? | `wire/` |
+//!
+//! Deliberately absent: a listener, TLS, shutdown (the caller owns them), every backend (the ports are all it
+//! knows), and delivery.
+
+mod accept;
+mod auth;
+mod batch;
+mod body;
+mod change;
+mod config;
+mod edge;
+mod error;
+mod health;
+mod idempotency;
+mod metrics;
+mod paging;
+mod path;
+mod query;
+mod reply;
+mod router;
+mod routes;
+mod state;
+pub mod tokens;
+mod validate;
+mod wire;
+
+use std::sync::Arc;
+
+use postrider_core::Clock;
+use postrider_core::ports::Ports;
+use postrider_core::registry_cache::RegistryCache;
+
+pub use config::{ApiConfig, JwtSecret};
+
+use state::{Shared, State};
+
+/// What the API is made of.
+#[derive(Debug)]
+pub struct ApiParts<'a> {
+    pub ports: Ports,
+    /// Kept up to date by the caller, who feeds it the registry's changes.
+    pub cache: Arc<RegistryCache>,
+    pub clock: Arc<dyn Clock>,
+    pub config: ApiConfig,
+    /// Where the API's metrics are registered.
+    pub metrics: &'a prometheus::Registry,
+}
+
+/// The API, ready to be served.
+#[derive(Debug)]
+pub struct Api {
+    state: Shared,
+}
+
+impl Api {
+    /// Must be called within a tokio runtime: what is written in batches is written by tasks.
+    #[must_use]
+    pub fn new(parts: ApiParts<'_>) -> Self {
+        Self {
+            state: Arc::new(State::new(parts)),
+        }
+    }
+
+    /// Everything under `/api/v1`, and an answer in JSON for everything else. Routes that are added to it come first.
+    pub fn router(&self) -> axum::Router {
+        router::router(&self.state)
+    }
+
+    /// Writes what is still batched. Call it once no request is in progress any more; calling it twice is calling it
+    /// once.
+    pub async fn close(&self) {
+        self.state.batches.close().await;
+    }
+}

@@ -22,6 +22,7 @@ pub mod name;
 pub mod page;
 pub mod pair;
 pub mod ports;
+pub mod rate;
 pub mod registry_cache;
 pub mod retry_after;
 #[cfg(any(test, feature = "samples"))]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::application::Application;
 use crate::endpoint::{Endpoint, EndpointSecret};
 use crate::id::{AppId, EndpointId, MessageId, OrgId};
 use crate::message::{Event, Item, Target, Trigger, Work};
@@ -61,6 +62,33 @@ pub fn endpoint() -> Endpoint {
         updated_at: NOW,
         created_version: 5,
         era: 0,
+    }
+}
+
+/// An application without a uid, as it is before the registry has given it a version.
+#[must_use]
+pub fn application(org: OrgId, id: AppId) -> Application {
+    Application {
+        id,
+        org,
+        uid: None,
+        name: "Example Ltd".to_owned(),
+        throttle_rate: None,
+        metadata: BTreeMap::new(),
+        created_at: NOW,
+        updated_at: NOW,
+        version: 0,
+    }
+}
+
+/// An endpoint of `app`, as it is before the registry has given it a version.
+#[must_use]
+pub fn endpoint_of(app: AppId, id: EndpointId) -> Endpoint {
+    Endpoint {
+        id,
+        app,
+        created_version: 0,
+        ..endpoint()
     }
 }
 

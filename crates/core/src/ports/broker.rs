@@ -22,7 +22,8 @@ use crate::time::Timestamp;
 ///
 /// **Durability.** `publish` and `hand_off` return `Ok` once every item would survive the death of this
 /// process and, where the broker is replicated, of a minority of its nodes. An item leaves the broker by
-/// `ack` alone. `ack`, `give_back` and `quarantine` may be lost with the process: the pack comes again then.
+/// `ack` alone. `ack`, `give_back` and `quarantine` may be lost with the process: the pack comes again then. They
+/// can no longer be lost once `depth` does not count the pack as leased any more, or once `close` has returned.
 ///
 /// **At least once.** Whatever is leased and not settled when its holder dies becomes ready again, and says
 /// so: `redelivered` is set on every pack that may have been leased before. It may be set on others, too.
@@ -39,24 +40,28 @@ pub trait Broker: Probe {
     async fn publish(&self, now: Timestamp, items: Vec<Item>) -> Result<(), PortError>;
 
     /// Takes up to `room` packs that are ready at `now`, without waiting. Nobody else gets them while this
-    /// process (for a networked broker: this connection) lives. Quarantined packs come one at a time, across
-    /// all holders, and never together with others.
+    /// process (for a networked broker: this connection) lives. Quarantined packs come one at a time: a lease
+    /// that yields one yields nothing else, and as long as it is held no holder is given another. Other work
+    /// goes on meanwhile.
     async fn lease(&self, now: Timestamp, room: usize) -> Result<Leased, PortError>;
 
     /// Completes when `lease` may yield more than it did the last time for a reason other than the passing of
     /// time: something was published, handed off with an earlier due time, or returned. May complete without
     /// reason. A call made after the event completes at once: nothing is missed between `lease` and `wait`.
+    /// Where something waits and the last `lease` could not say until when ([`Leased::next_due`]), it completes
+    /// when that is ready, too. `close` completes it, and so it is from then on.
     async fn wait(&self);
 
-    /// Makes items durable, to become ready at a later time: see [`Until`]. Never early.
+    /// Makes items durable, to become ready at a later time: see [`Until`]. Never early, but for what is said there.
     async fn hand_off(&self, now: Timestamp, items: Vec<HandOff>) -> Result<(), PortError>;
 
     /// Removes packs: all their work is done, or durable elsewhere. Acknowledging a pack that is no longer
-    /// held is not an error; it will come again.
+    /// held (settled before, or leased by a process that died) is not an error and touches no other pack; where
+    /// it was not settled, it will come again. The same holds for `give_back`.
     async fn ack(&self, receipts: Vec<Receipt>) -> Result<(), PortError>;
 
     /// Puts packs back whole, for when nothing can be written: works when `publish` and `hand_off` do not.
-    /// They come again after about [`RETURN_DELAY`], `returned`.
+    /// They come again after about [`RETURN_DELAY`] (give or take two seconds), `returned`.
     async fn give_back(&self, now: Timestamp, receipts: Vec<Receipt>) -> Result<(), PortError>;
 
     /// Sets a pack apart, because it was delivered too often without being settled: whoever touches it dies.
@@ -68,7 +73,8 @@ pub trait Broker: Probe {
 
     fn capabilities(&self) -> BrokerCapabilities;
 
-    /// Settles what was asked for and lets go of the rest. Every later call fails. Closing twice is closing once.
+    /// Settles what was asked for and lets go of the rest. Every later call fails, but for `wait`, which
+    /// completes. Closing twice is closing once.
     async fn close(&self);
 }
 
@@ -104,7 +110,8 @@ pub struct Pack {
     /// Came back by `give_back`: some of its targets may be settled.
     pub returned: bool,
     /// How often it was delivered before without being settled, as far as the broker knows. A broker may count
-    /// deliveries whose holder merely died beside it; it never misses one of a holder that took it twice.
+    /// deliveries whose holder merely died beside it. It may miss one delivery, never more: from the second holder
+    /// that dies with a pack, each raises the count. Quarantine counts anew, from 0.
     pub earlier_deliveries: u32,
 }
 
@@ -139,21 +146,25 @@ pub struct HandOff {
 pub enum Until {
     /// At once: the same work in another form, split into chunks or given up.
     Now,
-    /// After this delay with jitter: within [d, 1.42 d] of `now`.
+    /// After this delay with jitter: within [d, 1.42 d] of `now`, or of a broker's shortest delay where that is
+    /// longer (it is at most `exact_within`).
     After(Duration),
     /// At this time, overshot by at most the broker's `exact_within`. A broker may deliver the item earlier
-    /// where it approaches a time in steps: whoever leases a target before it is due hands it off again.
+    /// where it approaches a time in steps: whoever leases a target before it is due hands it off again. Each step
+    /// takes at least half of what was left, and [`crate::ladder::MAX_HOPS`] are enough. A time that has passed is
+    /// due now.
     Exactly(Timestamp),
 }
 
-/// How much work there is, in packs.
+/// How much work there is, in packs, each counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Ready now.
+    /// Ready now, whether or not a client has fetched it ahead of a `lease`.
     pub ready: u64,
-    /// Waiting for a time.
+    /// Waiting for a time, handed off or given back.
     pub waiting: u64,
-    /// Held by somebody.
+    /// Held by somebody, from whichever source.
     pub leased: u64,
+    /// Set apart and not held.
     pub quarantined: u64,
 }

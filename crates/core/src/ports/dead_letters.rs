@@ -11,12 +11,14 @@ use crate::time::Timestamp;
 /// Deliveries that were given up, with their payloads and the reason.
 ///
 /// **Idempotent.** A delivery is filed once per (message, endpoint, chain): filing it again, with the same or with
-/// another identifier, changes nothing. A newer chain's dead letter replaces the older chain's.
+/// another identifier, changes nothing. A newer chain's dead letter replaces the older chain's; the newer one is
+/// the one that died later, in whichever order they are filed.
 #[async_trait]
 pub trait DeadLetters: Probe {
     async fn put(&self, letters: Vec<DeadLetter>) -> Result<(), PortError>;
 
-    /// `app = None` finds what belongs to no application: work that could not be read.
+    /// `app = None` finds what belongs to no application, and only that: work that could not be read. For a filter
+    /// it has no endpoint, and `Poison` as its reason.
     async fn get(
         &self,
         app: Option<AppId>,
@@ -33,7 +35,8 @@ pub trait DeadLetters: Probe {
     /// Removes these. Returns how many there were.
     async fn remove(&self, app: Option<AppId>, ids: &[DeadLetterId]) -> Result<u64, PortError>;
 
-    /// Removes what died before `keep_from`, in one small batch. Returns how many; 0 means nothing is left to do.
+    /// Removes what died before `keep_from`, of every application and of none, in one small batch. Returns how many;
+    /// 0 means nothing is left to do.
     async fn retain(&self, keep_from: Timestamp) -> Result<u64, PortError>;
 }
 

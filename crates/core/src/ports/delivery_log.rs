@@ -13,7 +13,8 @@ use crate::time::Timestamp;
 /// The history of messages and attempts: for people to read, never for delivery to depend on.
 ///
 /// **Idempotent.** Recording a message or an attempt twice is recording it once; a destination's later record
-/// (by `at`) replaces the earlier one. Records may arrive in any order: an attempt may come before its message.
+/// (by `at`) replaces the earlier one. Records may arrive in any order: an attempt may come before its message, a
+/// destination's earlier record after its later one.
 ///
 /// **Derived.** The log may be shed by age or size while deliveries go on. Lists show what is there.
 ///
@@ -61,6 +62,10 @@ pub trait DeliveryLog: Probe {
     /// Removes what is older than `keep_from`, and payloads that have outlived their own retention at `now`, in
     /// one small batch, so that it never holds up anybody. Returns how many messages and attempts that touched;
     /// 0 means there is nothing left to do.
+    ///
+    /// A message is as old as its `accepted_at`, an attempt as its `at`; an attempt or a destination may go with its
+    /// message. What is not older stays. What is older goes, though where the log is kept in portions of time it may
+    /// stay up to a day longer, with the rest of its portion.
     async fn retain(&self, now: Timestamp, keep_from: Timestamp) -> Result<u64, PortError>;
 }
 

@@ -12,7 +12,10 @@ use crate::pair::{ChainId, PairKey, PairOutcome, PairRecord, Verdict};
 use crate::time::Timestamp;
 
 /// Short-lived shared state: reservations, pair records, rate limits, breakers. Each call is atomic per entry of
-/// its list; entries are independent of each other.
+/// its list; entries are applied in their order and are otherwise independent of each other. Where several calls ask
+/// for a record to be kept, the longest wish stands.
+///
+/// Rate limits need not survive a crash. Everything else does.
 #[async_trait]
 pub trait Limits: Probe {
     /// Reserves an idempotency key and, for messages, an event id, before the work that they protect is done.
@@ -25,8 +28,13 @@ pub trait Limits: Probe {
     /// | pending, and its lease has ended | `Resume` with the identifier of the first try: reserved anew for this caller |
     /// | done | `Done` with what was answered |
     ///
-    /// An event id that belongs to another reservation answers `EventIdTaken`; nothing is reserved then. A resumed
-    /// reservation keeps its own event id. Of concurrent callers with one key, exactly one gets `Fresh` or `Resume`.
+    /// A reservation with a key is named by it, and takes its event id along. One without a key is named by its event
+    /// id: the table holds for what is stored under that.
+    ///
+    /// An event id that belongs to another reservation, whatever has become of that one, answers `EventIdTaken` with
+    /// that one's identifier; nothing is reserved then. A resumed reservation keeps its own event id. Of concurrent
+    /// callers with one key, exactly one gets `Fresh` or `Resume`; of concurrent callers with one event id under
+    /// different keys, too.
     /// A reservation that names neither stores nothing and is `Fresh`: it is how a version is asked for.
     async fn reserve(
         &self,
@@ -42,7 +50,8 @@ pub trait Limits: Probe {
         done: Vec<(ReservationKey, Answer)>,
     ) -> Result<(), PortError>;
 
-    /// Gives a reservation up, where nothing was done for certain: the next caller is `Fresh`.
+    /// Gives a reservation up with its event id, where nothing was done for certain: the next caller is `Fresh`.
+    /// What belongs to another reservation is left alone, and nothing to give up is no error.
     async fn release(&self, key: &ReservationKey) -> Result<(), PortError>;
 
     /// Claims attempts, as [`crate::pair::claim`] decides. Verdicts come in the order of the claims.
@@ -52,7 +61,7 @@ pub trait Limits: Probe {
     async fn settle(&self, now: Timestamp, settlements: Vec<Settlement>) -> Result<(), PortError>;
 
     /// Makes `chain` the current one, waiting for its attempt 1, whatever was before. Opening the current chain
-    /// again changes nothing.
+    /// again changes nothing but how long the record is kept.
     async fn open_chain(
         &self,
         now: Timestamp,
@@ -64,7 +73,8 @@ pub trait Limits: Probe {
     async fn pair(&self, now: Timestamp, pair: PairKey) -> Result<Option<PairRecord>, PortError>;
 
     /// Takes permits by the generic cell rate algorithm (GCRA): never more than rate × time + burst are granted,
-    /// over all callers together.
+    /// over all callers together, also where their clocks differ; and not fewer: after a pause the burst is there, and
+    /// one more with each interval, however short. What is not granted costs nothing.
     async fn take(&self, now: Timestamp, request: &RateRequest) -> Result<RateGrant, PortError>;
 
     /// An endpoint's breaker, with the version that `set_breaker` expects; `None` is closed and without history.
@@ -84,7 +94,8 @@ pub trait Limits: Probe {
     ) -> Result<bool, PortError>;
 
     /// Removes what has expired at `now`, in one small batch. Returns how much; 0 means nothing is left to do.
-    /// Expired entries count as absent whether or not this was called.
+    /// Expired entries count as absent whether or not this was called. Only breakers, which are read without a time,
+    /// are there until they have been removed. A rate limit has expired when it is as good as unused.
     async fn retain(&self, now: Timestamp) -> Result<u64, PortError>;
 }
 

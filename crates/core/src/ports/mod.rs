@@ -11,7 +11,9 @@
 //! Rules that hold for all of them:
 //!
 //! - **Verbs, never loops.** A port does one thing and returns; the delivery loop exists once, in the engine.
-//! - **Time is an argument.** Whatever depends on the time of day takes `now`.
+//! - **Time is an argument.** Whatever depends on the time of day takes `now`. What lasts until a time is over at
+//!   that time: a lease until `t` lives while `now < t`, a record kept until `t` is absent from `t` on. A backend
+//!   that goes by a server's clock instead of `now` says so.
 //! - **Durable when it returns.** A method that writes returns after the write would survive the death of the
 //!   process (and, where the backend promises that, of a machine). Exceptions say so.
 //! - **All or nothing.** A method that takes a list applies all of it or none of it, and the error tells which:

@@ -13,17 +13,19 @@ use crate::page::{Page, Slice};
 /// Who subscribes to what.
 ///
 /// **Versions.** Every application has a version that grows with each change of it or of one of its
-/// endpoints; it never goes back, not even when the application is deleted and another takes its uid. A
-/// record that is stored carries the version of its last change, set by the registry and returned.
+/// endpoints; it never goes back, not even when the application is deleted and another takes its uid or its
+/// identifier. Nor does an event type's. A record that is stored carries the version of its last change, set by the
+/// registry and returned, whatever the caller has put there. A refused change leaves the version alone.
 ///
 /// **Compare and set.** `put_…` with `expect = None` creates: it fails with `Exists` where the identifier is
 /// taken. With `expect = Some(v)` it replaces, and fails with `Stale` where the application's (or event type's)
-/// version is not `v` any more: read again, decide again. Nothing is ever half changed.
+/// version is not `v` any more, or where there is no such record to replace (any more): read again, decide again.
+/// Nothing is ever half changed.
 ///
 /// **Read your writes.** A read that begins after a write returned sees it, through the same port.
 ///
 /// **Tenants.** Every look-up takes the organisation. Another organisation's identifier is `None`, exactly as an
-/// unknown one.
+/// unknown one: it cannot be read, replaced or deleted.
 ///
 /// **Losing it must not look like emptiness**: where the backend cannot be sure that it holds everything it once
 /// held, every method answers `Unavailable`.
@@ -60,7 +62,7 @@ pub trait Registry: Probe {
     ) -> Result<Slice<Endpoint>, PortError>;
 
     /// Creates or replaces. `expect` is the *application's* version; `None` creates whatever that version is.
-    /// A new endpoint gets the application's new version as its `created_version`.
+    /// A new endpoint gets the application's new version as its `created_version`, and keeps it when it is replaced.
     async fn put_endpoint(
         &self,
         endpoint: Endpoint,
@@ -95,7 +97,7 @@ pub trait Registry: Probe {
     /// Where the stream of changes stands now: read it before filling a cache.
     async fn cursor(&self) -> Result<Cursor, PortError>;
 
-    /// Completes once an application has changed after `since`, within a second of the change even where
+    /// Completes once an application has changed (or was deleted) after `since`, within a second of the change even where
     /// notices are lost, and tells which. Changes may be told twice, and applications that did not change may
     /// be among them; none is missed.
     async fn changed(&self, since: Cursor) -> Result<Changes, PortError>;

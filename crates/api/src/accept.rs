@@ -1,0 +1,251 @@
+//! How an event is accepted: the way every message takes into Postrider.
+//!
+//! ```text
+//!  body ──read──▶ Submission          nothing but text and limits, one pass; no store, no clock but `now`
+//!                     │
+//!                  reserve            one round trip: key and event id, and the application's version
+//!         ┌───────────┼──────────────┐
+//!       done        fresh    resumed: the first try's identifier, may be a duplicate
+//!         │           └──────┬───────┘
+//!         │               publish     durable when it returns
+//!         │           ┌──────┴──────────────────┐
+//!         ▼           ▼ done                    ▼ failed
+//!     202 again   202; the log's record and    503; released where nothing was published for certain,
+//!                 the reservation's end are    else left pending: a repetition resumes it under the
+//!                 written later, in batches    same identifier
+//! ```
+//!
+//! From the reservation on nobody can stop it: the request runs in a task of its own (see `edge`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_core::message::{Event, Item, MessageRecord, Work};
+use postrider_core::ports::{
+    Answer, HandOff, LogRecord, Partition, PortError, RateRequest, Reservation, ReservationKey,
+    Until,
+};
+use postrider_core::schedule::MAX_DELAY;
+use postrider_core::{AppSnapshot, Application, MessageId, OrgId, Timestamp};
+
+use crate::error::{ApiError, RETRY_SOON};
+use crate::idempotency::{self, Admission, Idempotency};
+use crate::state::State;
+use crate::tokens::Principal;
+use crate::wire::message::MessageIn;
+
+/// A body that is this small is copied out of the connection's buffer, so that the copy alone is kept in memory.
+const COPIED: usize = 16 * 1024;
+
+/// A message as it was submitted, checked.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) message: MessageIn,
+    /// The bytes to be signed and sent, as they came.
+    payload: Bytes,
+    body_hash: [u8; 16],
+}
+
+/// Reads and checks a request's body.
+pub(crate) fn read(body: &Bytes, now: Timestamp) -> Result<Submission, ApiError> {
+    let (message, payload) = MessageIn::read(body)?;
+    if message.deliver_at.is_some_and(|at| at > now + MAX_DELAY) {
+        let problem = "must be at most 7 days ahead";
+        return Err(ApiError::body_value("deliverAt", problem));
+    }
+    let payload = if payload.len() <= COPIED {
+        Bytes::copy_from_slice(payload.as_bytes())
+    } else {
+        body.slice_ref(payload.as_bytes())
+    };
+    Ok(Submission {
+        payload,
+        body_hash: idempotency::body_hash(body),
+        message,
+    })
+}
+
+/// Accepts a message, once: what is returned is durable.
+pub(crate) async fn accept(
+    state: &State,
+    org: OrgId,
+    app: &AppSnapshot,
+    submission: Submission,
+    idempotency: &Idempotency,
+) -> Result<Arc<Event>, ApiError> {
+    let now = state.now();
+    throttle(state, &app.app, now).await?;
+    let reservation = reservation(state, org, app, &submission, idempotency, now);
+    let key = reservation.key.clone();
+    match idempotency::reserve(state, reservation).await? {
+        Admission::Done(answer) => {
+            repeat_answer(state, &key, app, submission, &answer).map(Arc::new)
+        }
+        // Version 0: the application is gone, and what is cached of it is about to be, too.
+        Admission::Go { version: 0, .. } => {
+            idempotency::release(state, &key).await;
+            state.cache.outdated(app.app.id, 0);
+            Err(ApiError::NotFound)
+        }
+        Admission::Go { id, version, again } => {
+            let accepted_at = if again { id.created_at() } else { now };
+            let event = event(state, app, submission, id, accepted_at, version);
+            publish(state, key, Arc::new(event), again).await
+        }
+    }
+}
+
+async fn throttle(state: &State, app: &Application, now: Timestamp) -> Result<(), ApiError> {
+    let Some(rate) = app.throttle_rate.filter(|rate| *rate > 0) else {
+        return Ok(());
+    };
+    let mut subject = b"accept:".to_vec();
+    subject.extend_from_slice(app.id.as_bytes());
+    let request = RateRequest {
+        subject,
+        interval: Duration::from_secs(1) / u32::from(rate),
+        burst: u32::from(rate),
+        want: 1,
+    };
+    let grant = state.ports.limits.take(now, &request).await?;
+    if grant.granted > 0 {
+        return Ok(());
+    }
+    let retry_after = grant.next_at.map_or(RETRY_SOON, |at| at.since(now));
+    Err(ApiError::RateLimited { retry_after })
+}
+
+fn reservation(
+    state: &State,
+    org: OrgId,
+    app: &AppSnapshot,
+    submission: &Submission,
+    idempotency: &Idempotency,
+    now: Timestamp,
+) -> Reservation {
+    let event_id_from = submission.message.deliver_at.unwrap_or(now).max(now);
+    Reservation {
+        key: ReservationKey {
+            partition: Partition::App(app.app.id),
+            key: idempotency.hash(Principal::Operator { org }),
+            event_id: submission.message.event_id.clone(),
+        },
+        candidate: state.new_id(now),
+        body: submission.body_hash,
+        lease_until: now + idempotency::LEASE,
+        key_until: now + idempotency.kept(),
+        event_id_until: event_id_from + state.config.event_id_retention,
+    }
+}
+
+/// Makes the event as of `accepted_at`.
+fn event(
+    state: &State,
+    app: &AppSnapshot,
+    submission: Submission,
+    message: MessageId,
+    accepted_at: Timestamp,
+    registry_version: u64,
+) -> Event {
+    let Submission {
+        message: wanted,
+        payload,
+        ..
+    } = submission;
+    let kept = wanted.retention.unwrap_or(state.config.payload_retention);
+    Event {
+        org: app.app.org,
+        app: app.app.id,
+        message,
+        event_id: wanted.event_id,
+        event_type: wanted.event_type,
+        channels: wanted.channels,
+        tags: wanted.tags,
+        headers: wanted.headers,
+        accepted_at,
+        deliver_at: wanted.deliver_at.filter(|at| *at > accepted_at),
+        payload_until: accepted_at + kept,
+        registry_version,
+        payload,
+    }
+}
+
+/// What was answered the first time, made again from the request that is the same.
+fn repeat_answer(
+    state: &State,
+    key: &ReservationKey,
+    app: &AppSnapshot,
+    submission: Submission,
+    answer: &Answer,
+) -> Result<Event, ApiError> {
+    // Without a key nothing says that this is a repetition: it is a second message of the same event.
+    if key.key.is_none() {
+        let taken = format!("the event id belongs to message {}", answer.id);
+        return Err(ApiError::conflict(taken));
+    }
+    Ok(event(state, app, submission, answer.id, answer.at, 0))
+}
+
+async fn publish(
+    state: &State,
+    key: ReservationKey,
+    event: Arc<Event>,
+    maybe_dup: bool,
+) -> Result<Arc<Event>, ApiError> {
+    let item = Item {
+        event: Arc::clone(&event),
+        work: Work::Match,
+        maybe_dup,
+    };
+    let bound = state.config.publish_timeout;
+    let published = tokio::time::timeout(bound, make_durable(state, item)).await;
+    match published.unwrap_or_else(|_| Err(no_confirm())) {
+        Ok(()) => {
+            state.metrics.accepted.inc();
+            remember(state, key, &event);
+            Ok(event)
+        }
+        Err(error) => {
+            // A resumed reservation may belong to a message that was published: it must keep its identifier.
+            if error.changed_nothing() && !maybe_dup {
+                idempotency::release(state, &key).await;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+fn no_confirm() -> PortError {
+    PortError::Unknown {
+        part: "broker",
+        cause: "it did not confirm in time".to_owned(),
+    }
+}
+
+async fn make_durable(state: &State, item: Item) -> Result<(), PortError> {
+    let now = state.now();
+    match item.event.deliver_at.filter(|at| *at > now) {
+        None => state.ports.broker.publish(now, vec![item]).await,
+        Some(at) => {
+            let until = Until::Exactly(at);
+            let later = vec![HandOff { item, until }];
+            state.ports.broker.hand_off(now, later).await
+        }
+    }
+}
+
+/// Queues what is written after the answer.
+fn remember(state: &State, key: ReservationKey, event: &Arc<Event>) {
+    if key.key.is_some() || key.event_id.is_some() {
+        let answer = Answer {
+            id: event.message,
+            at: event.accepted_at,
+            status: 0,
+            body: Bytes::new(),
+        };
+        state.batches.complete(key, answer);
+    }
+    let record = MessageRecord::from(Arc::clone(event));
+    state.batches.record(LogRecord::Message(record));
+}

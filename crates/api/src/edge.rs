@@ -1,0 +1,102 @@
+//! What happens around every request: it gets an identifier, a place among those in progress (or 503 before anything
+//! of it is read), is carried through even if the client leaves, and is counted and logged when it is answered.
+//!
+//! A request that changes something runs in a task of its own: a client that hangs up in the middle must not stop
+//! it between the broker and the store. Its place is held by the task, so that leaving early frees nothing.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::error::{ApiError, RETRY_SOON};
+use crate::state::Shared;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longer ones are replaced.
+const MAX_REQUEST_ID: usize = 128;
+
+pub(crate) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    // Without its query string, which may hold what is nobody's business.
+    let path = request.uri().path().to_owned();
+    let template = request.extensions().get::<MatchedPath>().cloned();
+    let id = request_id(request.headers());
+    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+
+    let mut response = admit(&state, &template, request, next)
+        .instrument(span.clone())
+        .await;
+    let status = response.status();
+    let took = begun.elapsed();
+    let template = template.as_ref().map(MatchedPath::as_str);
+    state.metrics.answered(template, status, took);
+    span.in_scope(|| {
+        let (status, micros) = (status.as_u16(), took.as_micros() as u64);
+        tracing::info!(%method, path, status, micros, "answered");
+    });
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+async fn admit(
+    state: &Shared,
+    template: &Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_health = template
+        .as_ref()
+        .is_some_and(|path| path.as_str().starts_with(crate::router::HEALTH));
+    if is_health {
+        return run(request, next).await;
+    }
+    let Ok(place) = state.in_flight.clone().try_acquire_owned() else {
+        let detail = "too many requests are in progress; try again";
+        let retry_after = RETRY_SOON;
+        return ApiError::Unavailable {
+            detail,
+            retry_after,
+        }
+        .into_response();
+    };
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        let response = run(request, next).await;
+        drop(place);
+        return response;
+    }
+    let task = async move {
+        let response = run(request, next).await;
+        drop(place);
+        response
+    };
+    match tokio::spawn(task.in_current_span()).await {
+        Ok(response) => response,
+        // The runtime is going down; a panic does not get this far.
+        Err(_) => ApiError::Internal("a request was cut off").into_response(),
+    }
+}
+
+/// A panic is a 500 like any other. What it left half done is what a crash at that point would have left.
+async fn run(request: Request, next: Next) -> Response {
+    let outcome = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    outcome.unwrap_or_else(|_| ApiError::Internal("a handler panicked").into_response())
+}
+
+/// The client's own identifier where it gave a decent one, else one of ours.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(REQUEST_ID).filter(|value| {
+        let bytes = value.as_bytes();
+        (1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    });
+    given.cloned().unwrap_or_else(|| {
+        let id = format!("{:016x}", rand::random::<u64>());
+        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("none"))
+    })
+}

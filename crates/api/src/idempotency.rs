@@ -1,0 +1,279 @@
+//! Why a repeated POST does not happen twice.
+//!
+//! A client may send `idempotency-key` with a POST; its libraries do so with every one. The key is reserved before
+//! anything is done, together with a hash of the body; what was answered is kept under it and sent again:
+//!
+//! | the key | then |
+//! |---|---|
+//! | unknown | do it |
+//! | in use by a request that is still running | wait for that one, then send its answer |
+//! | in use by a request whose process died | do it under the identifier of the first try, so that it cannot be two |
+//! | known, the same body | send the answer again |
+//! | known, another body | 409 |
+//!
+//! A key belongs to whoever asks (operator or consumer), the method and the path. Only 2xx are kept: after any other
+//! answer the key is free.
+
+use std::future::Future;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use http::StatusCode;
+use http::request::Parts;
+use postrider_core::ports::{Answer, Partition, Reservation, ReservationKey, Reserved};
+use postrider_core::{MessageId, Timestamp};
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, sleep};
+
+use crate::error::{ApiError, kind};
+use crate::reply::Reply;
+use crate::state::{Shared, State};
+use crate::tokens::Principal;
+
+const HEADER: &str = "idempotency-key";
+const MAX_KEY: usize = 256;
+/// Keys that client libraries make by themselves guard one call and its retries, which end within minutes.
+const AUTO_PREFIX: &[u8] = b"auto_";
+const AUTO_KEPT: Duration = Duration::from_secs(600);
+const CHOSEN_KEPT: Duration = Duration::from_secs(12 * 3600);
+/// For how long nobody else takes a reservation over.
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
+/// How long a request waits for its twin.
+const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
+
+/// What the request says about repeating it.
+#[derive(Debug, Clone)]
+pub(crate) struct Idempotency {
+    /// Method and path, and the key.
+    given: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl FromRequestParts<Shared> for Idempotency {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        let key = parts.headers.get(HEADER).map(|value| value.as_bytes());
+        let Some(key) = key.filter(|key| !key.is_empty()) else {
+            return Ok(Self { given: None });
+        };
+        if key.len() > MAX_KEY {
+            let message = format!("must have at most {MAX_KEY} bytes");
+            return Err(ApiError::invalid(&["header", HEADER], kind::VALUE, message));
+        }
+        let target = format!("{} {}", parts.method, parts.uri.path()).into_bytes();
+        Ok(Self {
+            given: Some((target, key.to_vec())),
+        })
+    }
+}
+
+impl Idempotency {
+    /// The key's hash, scoped; `None` where there is no key.
+    pub(crate) fn hash(&self, principal: Principal) -> Option<[u8; 16]> {
+        let (target, key) = self.given.as_ref()?;
+        // Lengths are part of what is hashed, so that no two scopes run into each other.
+        let mut hash = Sha256::new();
+        hash.update(principal.scope());
+        hash.update((target.len() as u64).to_be_bytes());
+        hash.update(target);
+        hash.update(key);
+        Some(half(hash))
+    }
+
+    pub(crate) fn kept(&self) -> Duration {
+        match &self.given {
+            Some((_, key)) if key.starts_with(AUTO_PREFIX) => AUTO_KEPT,
+            _ => CHOSEN_KEPT,
+        }
+    }
+}
+
+fn half(hash: Sha256) -> [u8; 16] {
+    let whole: [u8; 32] = hash.finalize().into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&whole[..16]);
+    half
+}
+
+/// The hash by which two bodies are compared.
+pub(crate) fn body_hash(body: &[u8]) -> [u8; 16] {
+    half(Sha256::new_with_prefix(body))
+}
+
+/// What a reservation allows its caller to do.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    /// Do it, under this identifier. `again`: somebody may have done some of it before.
+    Go {
+        id: MessageId,
+        version: u64,
+        again: bool,
+    },
+    /// It was done.
+    Done(Answer),
+}
+
+/// What one look at a reservation means.
+enum Look {
+    Admitted(Admission),
+    /// A twin is at it, until then at the latest.
+    Wait(Timestamp),
+}
+
+fn look(reserved: Reserved, candidate: MessageId) -> Result<Look, ApiError> {
+    match reserved {
+        Reserved::Fresh { version } => Ok(Look::Admitted(Admission::Go {
+            id: candidate,
+            version,
+            again: false,
+        })),
+        Reserved::Resume { first, version } => Ok(Look::Admitted(Admission::Go {
+            id: first,
+            version,
+            again: true,
+        })),
+        Reserved::Done(answer) => Ok(Look::Admitted(Admission::Done(answer))),
+        Reserved::Pending { until } => Ok(Look::Wait(until)),
+        Reserved::KeyReused => Err(ApiError::conflict(
+            "the idempotency key was used for another request",
+        )),
+        Reserved::EventIdTaken { by } => Err(ApiError::conflict(format!(
+            "the event id belongs to message {by}"
+        ))),
+    }
+}
+
+/// Reserves, and waits for a twin that is still at it.
+pub(crate) async fn reserve(
+    state: &State,
+    mut reservation: Reservation,
+) -> Result<Admission, ApiError> {
+    let patience_ends = Instant::now() + PATIENCE;
+    let mut pause = FIRST_LOOK;
+    loop {
+        let now = state.now();
+        reservation.lease_until = now + LEASE;
+        let reserved = state.ports.limits.reserve(now, &reservation).await?;
+        let until = match look(reserved, reservation.candidate)? {
+            Look::Admitted(admission) => return Ok(admission),
+            Look::Wait(until) => until,
+        };
+        if Instant::now() + pause > patience_ends {
+            return Err(ApiError::Unavailable {
+                detail: "the same request is still in progress; repeat it with the same key",
+                retry_after: until.since(now),
+            });
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_LOOK);
+    }
+}
+
+/// Gives a reservation up after nothing was done. Where that fails, its lease ends by itself.
+pub(crate) async fn release(state: &State, key: &ReservationKey) {
+    if let Err(error) = state.ports.limits.release(key).await {
+        tracing::debug!(%error, "a reservation was not released; its lease will end");
+    }
+}
+
+/// Does `work` once per idempotency key. It is handed an identifier to derive the new thing's from: the same one
+/// when it is done again because the process died in the middle, which `again` tells.
+pub(crate) async fn once<F>(
+    state: &State,
+    principal: Principal,
+    partition: Partition,
+    idempotency: &Idempotency,
+    body: &[u8],
+    work: impl FnOnce(MessageId, bool) -> F,
+) -> Result<Reply, ApiError>
+where
+    F: Future<Output = Result<Reply, ApiError>>,
+{
+    let now = state.now();
+    let candidate = state.new_id(now);
+    let Some(hash) = idempotency.hash(principal) else {
+        return work(candidate, false).await;
+    };
+    let key = ReservationKey {
+        partition,
+        key: Some(hash),
+        event_id: None,
+    };
+    let reservation = Reservation {
+        key: key.clone(),
+        candidate,
+        body: body_hash(body),
+        lease_until: now + LEASE,
+        key_until: now + idempotency.kept(),
+        event_id_until: now,
+    };
+    let (id, again) = match reserve(state, reservation).await? {
+        Admission::Go { id, again, .. } => (id, again),
+        Admission::Done(answer) => return replay(answer),
+    };
+    let outcome = work(id, again).await;
+    match &outcome {
+        Ok(reply) if reply.status.is_success() => {
+            let answer = Answer {
+                id,
+                at: now,
+                status: reply.status.as_u16(),
+                body: reply.body.clone(),
+            };
+            state.batches.complete(key, answer);
+        }
+        // It may have happened: whoever repeats it goes on where this one stopped.
+        Err(ApiError::Port(error)) if !error.changed_nothing() => {}
+        _ => release(state, &key).await,
+    }
+    outcome
+}
+
+fn replay(answer: Answer) -> Result<Reply, ApiError> {
+    let status = StatusCode::from_u16(answer.status)
+        .map_err(|_| ApiError::Internal("a stored answer has no valid status"))?;
+    Ok(Reply {
+        status,
+        body: answer.body,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postrider_core::{AppId, OrgId};
+
+    fn idempotency(target: &str, key: &str) -> Idempotency {
+        Idempotency {
+            given: Some((target.into(), key.into())),
+        }
+    }
+
+    #[test]
+    fn keys_are_scoped_to_caller_method_and_path() {
+        let org = OrgId::from_bytes([1; 20]);
+        let operator = Principal::Operator { org };
+        let consumer = Principal::Consumer {
+            org,
+            app: AppId::from_bytes([2; 20]),
+        };
+        let base = idempotency("POST /a", "k").hash(operator);
+        assert_eq!(base, idempotency("POST /a", "k").hash(operator));
+        assert_ne!(base, idempotency("POST /a", "k").hash(consumer));
+        assert_ne!(base, idempotency("POST /b", "k").hash(operator));
+        assert_ne!(base, idempotency("POST /a", "l").hash(operator));
+        assert_ne!(
+            idempotency("POST /a", "bk").hash(operator),
+            idempotency("POST /ab", "k").hash(operator)
+        );
+        assert_eq!(Idempotency { given: None }.hash(operator), None);
+    }
+
+    #[test]
+    fn automatic_keys_are_kept_for_minutes_and_chosen_ones_for_hours() {
+        assert_eq!(idempotency("POST /a", "auto_x").kept(), AUTO_KEPT);
+        assert_eq!(idempotency("POST /a", "order-1").kept(), CHOSEN_KEPT);
+    }
+}

@@ -1,0 +1,95 @@
+//! All routes on one page, and what surrounds them.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post};
+use http::Uri;
+use http::uri::PathAndQuery;
+use tower::ServiceBuilder;
+
+use crate::edge;
+use crate::error::ApiError;
+use crate::routes::{
+    app, attempt, dead_letter, endpoint, endpoint_headers, endpoint_secret, event_type, health, msg,
+};
+use crate::state::Shared;
+
+/// What the health checks' paths begin with: they are answered under overload, too.
+pub(crate) const HEALTH: &str = "/api/v1/health";
+
+#[rustfmt::skip]
+fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
+    vec![
+        ("/api/v1/health", get(health::check)),
+        ("/api/v1/health/ping", get(health::ping)),
+
+        ("/api/v1/event-type", get(event_type::list).post(event_type::create)),
+        ("/api/v1/event-type/{event_type_name}",
+            get(event_type::get).put(event_type::upsert).patch(event_type::patch).delete(event_type::delete)),
+
+        ("/api/v1/app", get(app::list).post(app::create)),
+        ("/api/v1/app/{app_id}", get(app::get).put(app::upsert).patch(app::patch).delete(app::delete)),
+
+        ("/api/v1/app/{app_id}/endpoint", get(endpoint::list).post(endpoint::create)),
+        ("/api/v1/app/{app_id}/endpoint/{endpoint_id}",
+            get(endpoint::get).put(endpoint::upsert).patch(endpoint::patch).delete(endpoint::delete)),
+        ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers",
+            get(endpoint_headers::get).put(endpoint_headers::replace).patch(endpoint_headers::patch)),
+        ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", get(endpoint_secret::get)),
+        ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", post(endpoint_secret::rotate)),
+
+        ("/api/v1/app/{app_id}/msg", get(msg::list).post(msg::create)),
+        ("/api/v1/app/{app_id}/msg/{msg_id}", get(msg::get)),
+        ("/api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}", get(attempt::get)),
+        ("/api/v1/app/{app_id}/msg/{msg_id}/endpoint", get(attempt::destinations)),
+        ("/api/v1/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend", post(attempt::resend)),
+        ("/api/v1/app/{app_id}/attempt/endpoint/{endpoint_id}", get(attempt::by_endpoint)),
+        ("/api/v1/app/{app_id}/attempt/msg/{msg_id}", get(attempt::by_message)),
+
+        ("/api/v1/app/{app_id}/dead-letter", get(dead_letter::list)),
+        ("/api/v1/app/{app_id}/dead-letter/{dead_letter_id}", get(dead_letter::get)),
+    ]
+}
+
+/// The paths with their parameters unfilled: what metrics are labelled with.
+pub(crate) fn templates() -> Vec<&'static str> {
+    routes().into_iter().map(|(template, _)| template).collect()
+}
+
+pub(crate) fn router(state: &Shared) -> Router {
+    let routed = routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(path, methods)
+        })
+        .fallback(async || ApiError::NotFound)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(from_fn_with_state(state.clone(), edge::guard))
+        .with_state(state.clone());
+    // A slash at the end has to go before routing, which a layer of the same router is too late for.
+    let trimmed = ServiceBuilder::new()
+        .map_request(without_trailing_slash)
+        .service(routed);
+    Router::new().fallback_service(trimmed)
+}
+
+fn without_trailing_slash(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.is_empty() || trimmed.len() == path.len() {
+        return request;
+    }
+    let target = match request.uri().query() {
+        Some(query) => format!("{trimmed}?{query}"),
+        None => trimmed.to_owned(),
+    };
+    if let Ok(target) = PathAndQuery::try_from(target) {
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(target);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
+}

@@ -1,0 +1,286 @@
+//! `…/attempt/endpoint/{endpoint_id}`, `…/attempt/msg/{msg_id}` and what lies below `…/msg/{msg_id}`: attempts,
+//! destinations, resend.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use http::StatusCode;
+use postrider_core::attempt::AttemptRecord;
+use postrider_core::ladder::MAX_STRETCH;
+use postrider_core::message::{Item, MessageRecord, Target, Trigger, Work};
+use postrider_core::page::{Order, Slice};
+use postrider_core::ports::{
+    AttemptFilter, AttemptScope, EndpointKey, HandOff, MessageKey, Partition, Until,
+};
+use postrider_core::{AppId, ChainId, Endpoint, EndpointId, MessageId, PairKey, Timestamp};
+
+use super::Answered;
+use super::msg::find;
+use crate::auth::InApp;
+use crate::body::Body;
+use crate::error::ApiError;
+use crate::idempotency::{self, Idempotency};
+use crate::paging::Paging;
+use crate::path::Path;
+use crate::query::Query;
+use crate::reply::Reply;
+use crate::state::{self, Shared};
+use crate::wire::attempt::{AttemptOut, DestinationOut, Status};
+use crate::wire::fields::Fields;
+
+/// When the second carrier of a resent message comes, should the first have been lost.
+const SAFETY_NET: Duration = Duration::from_secs(30);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+pub(crate) async fn by_endpoint(
+    State(state): State<Shared>,
+    app: InApp,
+    path: Path,
+    query: Query,
+) -> Answered {
+    let endpoint = state.endpoint(app.id(), &path.endpoint()?).await?;
+    let scope = AttemptScope::Endpoint(endpoint.id);
+    list(&state, app.id(), scope, None, &query).await
+}
+
+pub(crate) async fn by_message(
+    State(state): State<Shared>,
+    app: InApp,
+    path: Path,
+    query: Query,
+) -> Answered {
+    let endpoint = endpoint_filter(&state, app.id(), &query).await?;
+    let message = find(&state, app.id(), &path.message()?).await?;
+    let scope = AttemptScope::Message(message.event.message);
+    list(&state, app.id(), scope, endpoint, &query).await
+}
+
+/// `endpoint_id`, by identifier or uid. One of our identifiers is taken as it is: attempts outlive their endpoint.
+pub(crate) async fn endpoint_filter(
+    state: &state::State,
+    app: AppId,
+    query: &Query,
+) -> Result<Option<EndpointId>, ApiError> {
+    let Some(text) = query.text("endpoint_id") else {
+        return Ok(None);
+    };
+    if let Ok(id) = text.parse() {
+        return Ok(Some(id));
+    }
+    let name = ["query", "endpoint_id"];
+    let uid = crate::validate::endpoint_uid(text)
+        .map_err(|message| ApiError::invalid(&name, crate::error::kind::VALUE, message))?;
+    let endpoint = state.endpoint(app, &EndpointKey::Uid(uid)).await?;
+    Ok(Some(endpoint.id))
+}
+
+async fn list(
+    state: &state::State,
+    app: AppId,
+    scope: AttemptScope,
+    endpoint: Option<EndpointId>,
+    query: &Query,
+) -> Answered {
+    let paging: Paging<_> = query.page(Order::Descending)?;
+    let with_content = query.flag("with_content", true)?;
+    let with_msg = query.flag("with_msg", false)?;
+    let status = query.word("status", "0, 1, 2 or 3", Status::parse)?;
+    let filter = AttemptFilter {
+        endpoint,
+        succeeded: status.map(|status| status == Status::Success),
+        status_class: query.word("status_code_class", "0, 100, 200, 300, 400 or 500", class)?,
+        event_types: query.event_types()?,
+        channel: query.channel()?,
+        before: query.time("before")?,
+        after: query.time("after")?,
+    };
+    let found = match status {
+        // An attempt is recorded when it is over: none is pending, none is under way.
+        Some(Status::Pending | Status::Sending) => Slice::default(),
+        _ => {
+            let page = paging.page.clone();
+            state.ports.log.attempts(app, scope, &filter, page).await?
+        }
+    };
+    let messages = match with_msg {
+        true => messages_of(state, app, &found.items).await?,
+        false => HashMap::new(),
+    };
+    Ok(Reply::ok(&paging.envelope(
+        &found,
+        |attempt| attempt.id,
+        |attempt| {
+            let message = messages.get(&attempt.message);
+            Some(AttemptOut::new(attempt, message, with_content))
+        },
+    )))
+}
+
+fn class(text: &str) -> Option<u16> {
+    let class: u16 = text.parse().ok()?;
+    (class <= 500 && class.is_multiple_of(100)).then_some(class)
+}
+
+/// The messages of a page of attempts, each once; those that the log has shed are left out.
+async fn messages_of(
+    state: &state::State,
+    app: AppId,
+    attempts: &[AttemptRecord],
+) -> Result<HashMap<MessageId, MessageRecord>, ApiError> {
+    let mut messages = HashMap::new();
+    for attempt in attempts {
+        let id = attempt.message;
+        if messages.contains_key(&id) {
+            continue;
+        }
+        if let Some(record) = state.ports.log.message(app, &MessageKey::Id(id)).await? {
+            messages.insert(id, record);
+        }
+    }
+    Ok(messages)
+}
+
+pub(crate) async fn get(
+    State(state): State<Shared>,
+    app: InApp,
+    path: Path,
+    query: Query,
+) -> Answered {
+    let id = path.attempt()?;
+    let with_content = query.flag("with_content", true)?;
+    let message = find(&state, app.id(), &path.message()?).await?;
+    let found = state.ports.log.attempt(app.id(), id).await?;
+    let attempt = found
+        .filter(|attempt| attempt.message == message.event.message)
+        .ok_or(ApiError::NotFound)?;
+    let with_msg = query.flag("with_msg", false)?;
+    let message = with_msg.then_some(&message);
+    Ok(Reply::ok(&AttemptOut::new(&attempt, message, with_content)))
+}
+
+/// Endpoints that the message was tried at, or waits for. Deleted ones are not shown.
+pub(crate) async fn destinations(
+    State(state): State<Shared>,
+    app: InApp,
+    path: Path,
+    query: Query,
+) -> Answered {
+    let paging = query.page(Order::Descending)?;
+    let message = find(&state, app.id(), &path.message()?).await?;
+    let id = message.event.message;
+    let page = paging.page.clone();
+    let found = state.ports.log.destinations(app.id(), id, page).await?;
+    let mut endpoints = HashMap::new();
+    for destination in &found.items {
+        let key = EndpointKey::Id(destination.endpoint);
+        if let Some(endpoint) = state.ports.registry.endpoint(app.id(), &key).await? {
+            endpoints.insert(endpoint.id, endpoint);
+        }
+    }
+    Ok(Reply::ok(&paging.envelope(
+        &found,
+        |destination| destination.endpoint,
+        |destination| {
+            let endpoint = endpoints.get(&destination.endpoint)?;
+            Some(DestinationOut::new(endpoint, destination))
+        },
+    )))
+}
+
+/// Sends a message to one endpoint once more, with a schedule of its own.
+pub(crate) async fn resend(
+    State(state): State<Shared>,
+    InApp { principal, app }: InApp,
+    path: Path,
+    idempotency: Idempotency,
+    Body(body): Body,
+) -> Answered {
+    Fields::parse_optional(&body)?;
+    let (message, endpoint) = (path.message()?, path.endpoint()?);
+    let work = async |id, _| {
+        let endpoint = state.endpoint(app.id, &endpoint).await?;
+        let record = find(&state, app.id, &message).await?;
+        may_resend(&record, &endpoint)?;
+        open_and_send(&state, &record, &endpoint, chain(id)).await?;
+        Ok(Reply::json(
+            StatusCode::ACCEPTED,
+            &serde_json::Map::<String, serde_json::Value>::new(),
+        ))
+    };
+    let partition = Partition::App(app.id);
+    idempotency::once(&state, principal, partition, &idempotency, &body, work).await
+}
+
+fn may_resend(record: &MessageRecord, endpoint: &Endpoint) -> Result<(), ApiError> {
+    if !record.has_payload {
+        return Err(ApiError::BadRequest {
+            code: "missing_payload",
+            detail: "the message's payload is not kept any more".into(),
+        });
+    }
+    if endpoint.disabled {
+        return Err(ApiError::Conflict {
+            code: "endpoint_disabled",
+            detail: "the endpoint is disabled; enable it first".into(),
+        });
+    }
+    Ok(())
+}
+
+/// A chain that is named by the request, so that repeating the request opens it once.
+fn chain(id: MessageId) -> ChainId {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&id.as_bytes()[12..]);
+    ChainId(u64::from_be_bytes(bytes).max(1))
+}
+
+/// Opening a chain ends the one before, so from then on the new one must have a carrier, come what may. Hence the
+/// order: a late carrier first, which is nothing without its chain; then the chain; then a carrier for now. Of the
+/// two, the second to come finds the attempt made and ends.
+async fn open_and_send(
+    state: &state::State,
+    record: &MessageRecord,
+    endpoint: &Endpoint,
+    chain: ChainId,
+) -> Result<(), ApiError> {
+    let now = state.now();
+    let pair = PairKey {
+        app: endpoint.app,
+        message: record.event.message,
+        endpoint: endpoint.id,
+    };
+    let late = HandOff {
+        item: carrier(record, endpoint, chain, now),
+        until: Until::After(SAFETY_NET),
+    };
+    state.ports.broker.hand_off(now, vec![late]).await?;
+    let span = state.config.retry_schedule.span().mul_f64(MAX_STRETCH);
+    let keep_until = now + span + DAY;
+    state
+        .ports
+        .limits
+        .open_chain(now, pair, chain, keep_until)
+        .await?;
+    let prompt = vec![carrier(record, endpoint, chain, now)];
+    if let Err(error) = state.ports.broker.publish(now, prompt).await {
+        tracing::warn!(%error, "a resent message will start late");
+    }
+    Ok(())
+}
+
+fn carrier(record: &MessageRecord, endpoint: &Endpoint, chain: ChainId, now: Timestamp) -> Item {
+    Item {
+        event: Arc::clone(&record.event),
+        work: Work::Targets(vec![Target {
+            endpoint: endpoint.id,
+            era: endpoint.era,
+            chain,
+            attempt: 1,
+            due: now,
+            trigger: Trigger::Manual,
+        }]),
+        maybe_dup: true,
+    }
+}

@@ -1,0 +1,17 @@
+//! One file per piece of the URL. A handler reads as: who may, what was asked, do it, print it.
+
+pub(crate) mod app;
+pub(crate) mod attempt;
+pub(crate) mod dead_letter;
+pub(crate) mod endpoint;
+pub(crate) mod endpoint_headers;
+pub(crate) mod endpoint_secret;
+pub(crate) mod event_type;
+pub(crate) mod health;
+pub(crate) mod msg;
+
+use crate::error::ApiError;
+use crate::reply::Reply;
+
+/// What a handler returns.
+type Answered = Result<Reply, ApiError>;

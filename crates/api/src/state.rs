@@ -1,0 +1,57 @@
+//! What every request has at hand.
+
+use std::sync::Arc;
+
+use postrider_core::ports::Ports;
+use postrider_core::registry_cache::RegistryCache;
+use postrider_core::{Clock, MessageId, Timestamp};
+use tokio::sync::Semaphore;
+
+use crate::ApiParts;
+use crate::batch::Batches;
+use crate::config::ApiConfig;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::tokens::TokenVerifier;
+
+pub(crate) type Shared = Arc<State>;
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) ports: Ports,
+    pub(crate) cache: Arc<RegistryCache>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: ApiConfig,
+    pub(crate) tokens: TokenVerifier,
+    pub(crate) metrics: Metrics,
+    pub(crate) batches: Batches,
+    pub(crate) health: Health,
+    /// One permit per request in progress.
+    pub(crate) in_flight: Arc<Semaphore>,
+}
+
+impl State {
+    pub(crate) fn new(parts: ApiParts<'_>) -> Self {
+        let metrics = Metrics::new(parts.metrics, &crate::router::templates());
+        Self {
+            batches: Batches::start(&parts.ports, &parts.clock, &parts.config, &metrics),
+            tokens: TokenVerifier::new(parts.config.jwt_secret.clone()),
+            in_flight: Arc::new(Semaphore::new(parts.config.max_in_flight)),
+            health: Health::default(),
+            metrics,
+            ports: parts.ports,
+            cache: parts.cache,
+            clock: parts.clock,
+            config: parts.config,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// An identifier for whatever a request is about to make; its bytes serve for other kinds, too.
+    pub(crate) fn new_id(&self, now: Timestamp) -> MessageId {
+        MessageId::new(now, rand::random())
+    }
+}

@@ -1,0 +1,375 @@
+//! Tokens: who may call.
+//!
+//! A token is a JSON Web Token (RFC 7519) signed with HMAC-SHA256 under one secret. An operator token names an
+//! organisation in `sub`; a consumer token names an application in `sub` and its organisation in `org`. Whoever
+//! knows the secret can make both without asking us, which is how tokens of other servers of this API go on
+//! working.
+//!
+//! The algorithm is pinned: `HS256` is the only one that exists here, so there is no table for a forged header
+//! to choose from. That is also why this is written on the `hmac` and `base64` crates that signing webhooks needs
+//! anyway: a general library brings RSA and two more curves along, and picks its cryptography from a variable of
+//! the whole process.
+//!
+//! Verified tokens are remembered by their hash until they expire; the secret is touched once per token.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use moka::sync::Cache;
+use postrider_core::{AppId, OrgId, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+use crate::config::JwtSecret;
+
+/// Longer ones are refused unread.
+const MAX_TOKEN_LEN: usize = 4096;
+/// Tokens that are remembered.
+const CACHE_CAPACITY: u64 = 20_000;
+/// How far the clock of whoever made a token may be ahead of ours.
+const SKEW: Duration = Duration::from_secs(60);
+const ISSUER: &str = "postrider";
+const ALGORITHM: &str = "HS256";
+
+/// Whom a valid token speaks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Principal {
+    /// The operator: everything within the organisation.
+    Operator { org: OrgId },
+    /// A consumer: one application.
+    Consumer { org: OrgId, app: AppId },
+}
+
+impl Principal {
+    #[must_use]
+    pub const fn org(&self) -> OrgId {
+        match self {
+            Self::Operator { org } | Self::Consumer { org, .. } => *org,
+        }
+    }
+
+    /// What tells one principal from every other, as bytes.
+    pub(crate) fn scope(&self) -> [u8; 41] {
+        let mut bytes = [0; 41];
+        bytes[1..21].copy_from_slice(self.org().as_bytes());
+        if let Self::Consumer { app, .. } = self {
+            bytes[0] = 1;
+            bytes[21..].copy_from_slice(app.as_bytes());
+        }
+        bytes
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header<'a> {
+    alg: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    typ: Option<&'a str>,
+    /// Extensions that a reader must understand; we understand none.
+    #[serde(skip_serializing, default)]
+    crit: Option<serde::de::IgnoredAny>,
+}
+
+/// Times are numbers of seconds and may have a fraction (RFC 7519, section 2).
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iat: Option<serde_json::Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nbf: Option<serde_json::Number>,
+    exp: serde_json::Number,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+    sub: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org: Option<OrgId>,
+}
+
+/// Makes a token for the operator `org`, valid from `now` on for `ttl`.
+///
+/// Client libraries take a token's last part for a region where it is a short word like `eu`; the last part of
+/// these is always 43 characters long.
+#[must_use]
+pub fn mint_operator(secret: &JwtSecret, org: OrgId, now: Timestamp, ttl: Duration) -> String {
+    mint(secret, org.to_string(), None, now, ttl)
+}
+
+/// Makes a token that is confined to the application `app` of `org`.
+#[must_use]
+pub fn mint_consumer(
+    secret: &JwtSecret,
+    org: OrgId,
+    app: AppId,
+    now: Timestamp,
+    ttl: Duration,
+) -> String {
+    mint(secret, app.to_string(), Some(org), now, ttl)
+}
+
+fn mint(
+    secret: &JwtSecret,
+    sub: String,
+    org: Option<OrgId>,
+    now: Timestamp,
+    ttl: Duration,
+) -> String {
+    let header = Header {
+        alg: ALGORITHM,
+        typ: Some("JWT"),
+        crit: None,
+    };
+    let claims = Claims {
+        iat: Some(now.as_secs().into()),
+        nbf: Some(now.as_secs().into()),
+        exp: (now + ttl).as_secs().into(),
+        iss: Some(ISSUER.to_owned()),
+        sub,
+        org,
+    };
+    let mut token = format!("{}.{}", encode(&header), encode(&claims));
+    let tag = mac(secret, token.as_bytes()).finalize().into_bytes();
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(tag, &mut token);
+    token
+}
+
+fn encode(part: &impl Serialize) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(part).unwrap_or_default())
+}
+
+fn mac(secret: &JwtSecret, signed: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose())
+        .expect("HMAC is defined for keys of every length");
+    mac.update(signed);
+    mac
+}
+
+/// What a token proved, and when it stops to.
+#[derive(Debug, Clone, Copy)]
+struct Verified {
+    principal: Principal,
+    not_before: Timestamp,
+    expires: Timestamp,
+}
+
+impl Verified {
+    fn at(&self, now: Timestamp) -> Option<Principal> {
+        (now < self.expires && now + SKEW >= self.not_before).then_some(self.principal)
+    }
+}
+
+/// Checks tokens.
+pub struct TokenVerifier {
+    secret: JwtSecret,
+    known: Cache<[u8; 32], Verified>,
+}
+
+impl std::fmt::Debug for TokenVerifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenVerifier(..)")
+    }
+}
+
+impl TokenVerifier {
+    #[must_use]
+    pub fn new(secret: JwtSecret) -> Self {
+        Self {
+            secret,
+            known: Cache::new(CACHE_CAPACITY),
+        }
+    }
+
+    /// Whom `token` speaks for at `now`; `None` where it is not valid. A suffix `|environment`, which some clients
+    /// append, is ignored.
+    #[must_use]
+    pub fn verify(&self, token: &str, now: Timestamp) -> Option<Principal> {
+        if token.len() > MAX_TOKEN_LEN {
+            return None;
+        }
+        let token = token.split_once('|').map_or(token, |(token, _)| token);
+        let hash: [u8; 32] = Sha256::digest(token).into();
+        if let Some(known) = self.known.get(&hash) {
+            return known.at(now);
+        }
+        let verified = read(&self.secret, token)?;
+        let principal = verified.at(now)?;
+        self.known.insert(hash, verified);
+        Some(principal)
+    }
+}
+
+/// Checks the signature and reads the claims. Says nothing about the time.
+fn read(secret: &JwtSecret, token: &str) -> Option<Verified> {
+    let (signed, tag) = token.rsplit_once('.')?;
+    let (header, claims) = signed.split_once('.')?;
+    let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
+    let header = URL_SAFE_NO_PAD.decode(header).ok()?;
+    let header: Header<'_> = serde_json::from_slice(&header).ok()?;
+    if header.alg != ALGORITHM || header.crit.is_some() {
+        return None;
+    }
+    // Takes the same time wherever the tag differs.
+    mac(secret, signed.as_bytes()).verify_slice(&tag).ok()?;
+    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    let not_before = claims.nbf.as_ref().map_or(Some(Timestamp::EPOCH), time)?;
+    Some(Verified {
+        principal: principal(&claims)?,
+        not_before,
+        expires: time(&claims.exp)?,
+    })
+}
+
+fn principal(claims: &Claims) -> Option<Principal> {
+    if let Ok(app) = claims.sub.parse::<AppId>() {
+        let org = claims.org?;
+        return Some(Principal::Consumer { org, app });
+    }
+    let org = claims.sub.parse::<OrgId>().ok()?;
+    Some(Principal::Operator { org })
+}
+
+fn time(seconds: &serde_json::Number) -> Option<Timestamp> {
+    let millis = seconds.as_f64()? * 1000.0;
+    millis
+        .is_finite()
+        .then(|| Timestamp::from_millis(millis as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn secret() -> JwtSecret {
+        JwtSecret::new("a secret of at least thirty-two bytes")
+    }
+
+    fn org() -> OrgId {
+        OrgId::new(NOW, [1; 15])
+    }
+
+    fn app() -> AppId {
+        AppId::new(NOW, [2; 15])
+    }
+
+    fn signed(header: &str, claims: &str) -> String {
+        let body = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(header),
+            URL_SAFE_NO_PAD.encode(claims)
+        );
+        let tag = mac(&secret(), body.as_bytes()).finalize().into_bytes();
+        format!("{body}.{}", URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    #[test]
+    fn minted_tokens_verify_until_they_expire() {
+        let verifier = TokenVerifier::new(secret());
+        let operator = mint_operator(&secret(), org(), NOW, HOUR);
+        let consumer = mint_consumer(&secret(), org(), app(), NOW, HOUR);
+        for now in [NOW, NOW + HOUR - Duration::from_secs(1)] {
+            assert_eq!(
+                verifier.verify(&operator, now),
+                Some(Principal::Operator { org: org() })
+            );
+            assert_eq!(
+                verifier.verify(&consumer, now),
+                Some(Principal::Consumer {
+                    org: org(),
+                    app: app()
+                })
+            );
+        }
+        assert_eq!(verifier.verify(&operator, NOW + HOUR), None, "remembered");
+        assert_eq!(
+            TokenVerifier::new(secret()).verify(&operator, NOW + HOUR),
+            None
+        );
+        assert_eq!(
+            verifier.verify(&operator, NOW - Duration::from_secs(120)),
+            None,
+            "not yet"
+        );
+    }
+
+    #[test]
+    fn the_environment_suffix_is_ignored() {
+        let token = mint_operator(&secret(), org(), NOW, HOUR);
+        let verifier = TokenVerifier::new(secret());
+        assert!(verifier.verify(&format!("{token}|staging"), NOW).is_some());
+    }
+
+    /// The example of RFC 7515, appendix A.1: key, signing input and tag.
+    #[test]
+    fn the_tag_is_that_of_the_standard() {
+        let key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+        let input = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+        let key = JwtSecret::new(URL_SAFE_NO_PAD.decode(key).unwrap());
+        let tag = mac(&key, input.as_bytes()).finalize().into_bytes();
+        assert_eq!(
+            URL_SAFE_NO_PAD.encode(tag),
+            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+        );
+    }
+
+    #[test]
+    fn a_token_of_the_same_shape_made_elsewhere_works() {
+        let claims = format!(
+            r#"{{"iat":1600000000.5,"nbf":1600000000,"exp":1.9e9,"iss":"other-server","sub":"{}"}}"#,
+            org()
+        );
+        let token = signed(r#"{"typ":"JWT","alg":"HS256","kid":"1"}"#, &claims);
+        assert_eq!(
+            TokenVerifier::new(secret()).verify(&token, NOW),
+            Some(Principal::Operator { org: org() })
+        );
+    }
+
+    #[test]
+    fn forgeries_and_nonsense_are_refused() {
+        let verifier = TokenVerifier::new(secret());
+        let claims = format!(r#"{{"exp":1900000000,"sub":"{}"}}"#, org());
+        let good = signed(r#"{"alg":"HS256"}"#, &claims);
+        assert!(verifier.verify(&good, NOW).is_some());
+        let unsigned = format!("{}.", &good[..good.rfind('.').unwrap()]);
+        let wrong_secret = mint_operator(&JwtSecret::new("another"), org(), NOW, HOUR);
+        let no_org = format!(r#"{{"exp":1900000000,"sub":"{}"}}"#, app());
+        for bad in [
+            String::new(),
+            "..".to_owned(),
+            "a.b.c".to_owned(),
+            unsigned,
+            wrong_secret,
+            signed(r#"{"alg":"none"}"#, &claims),
+            signed(r#"{"alg":"HS512"}"#, &claims),
+            signed(r#"{"alg":"HS256","crit":["exp"]}"#, &claims),
+            signed(r#"{"alg":"HS256"}"#, &no_org),
+            signed(r#"{"alg":"HS256"}"#, r#"{"exp":1900000000,"sub":"me"}"#),
+            signed(r#"{"alg":"HS256"}"#, &format!(r#"{{"sub":"{}"}}"#, org())),
+            good.replace('.', ".."),
+            format!("{good}{}", "a".repeat(MAX_TOKEN_LEN)),
+        ] {
+            assert_eq!(verifier.verify(&bad, NOW), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn principals_have_scopes_of_their_own() {
+        let operator = Principal::Operator { org: org() };
+        let consumer = Principal::Consumer {
+            org: org(),
+            app: app(),
+        };
+        assert_ne!(operator.scope(), consumer.scope());
+    }
+
+    #[test]
+    fn the_secret_is_not_printed() {
+        let text = format!("{:?}", crate::ApiConfig::new(JwtSecret::new("hush")));
+        assert!(!text.contains("hush"), "{text}");
+        assert!(!text.contains("104, 117"), "{text}");
+    }
+}

@@ -1,0 +1,43 @@
+//! What is on the wire: requests as they are read, responses as they are printed. Nothing in here does anything.
+
+pub(crate) mod app;
+pub(crate) mod attempt;
+pub(crate) mod dead_letter;
+pub(crate) mod endpoint;
+pub(crate) mod event_type;
+pub(crate) mod fields;
+pub(crate) mod headers;
+pub(crate) mod json;
+pub(crate) mod message;
+pub(crate) mod payload;
+pub(crate) mod secret;
+
+use postrider_core::Timestamp;
+use serde::Serializer;
+
+use crate::error::ApiError;
+use fields::{Fields, Given};
+
+/// For `serialize_with`.
+pub(crate) fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
+
+/// For `serialize_with`.
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
+pub(crate) fn optional_time<S: Serializer>(
+    time: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.collect_str(time),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// `throttleRate`, or `rateLimit` as older clients call it: a whole number per second.
+fn throttle_rate(fields: &mut Fields) -> Result<Given<u16>, ApiError> {
+    let name = fields.either("throttleRate", "rateLimit");
+    let rate = fields.integer(name, 1..=u64::from(u16::MAX))?;
+    Ok(rate.map(|rate| u16::try_from(rate).unwrap_or(u16::MAX)))
+}

@@ -1,0 +1,132 @@
+//! The history of messages and attempts.
+//!
+//! Messages and attempts are filed by time ([`super::filing`]), so that shedding the oldest reads nothing else;
+//! lists go by identifier, through indexes on (application, message) and (endpoint or message, attempt). An
+//! attempt carries what its lists filter by, so that none of them reads a message. A page whose filter
+//! wants few rows looks at as many as it takes, in short reads: see [`super::paging::scan`].
+
+mod query;
+mod record;
+mod retain;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use postrider_core::attempt::AttemptRecord;
+use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
+use postrider_core::message::MessageRecord;
+use postrider_core::page::{Page, Slice};
+use postrider_core::ports::{
+    AttemptFilter, AttemptScope, DeliveryLog, Destination, LogRecord, MessageFilter, MessageKey,
+    PortError, Probe,
+};
+use postrider_core::time::Timestamp;
+
+use self::query::{AttemptScan, MessageScan};
+use super::engine::Engine;
+use super::paging::{Walk, scan};
+
+#[derive(Debug)]
+pub(super) struct EmbeddedLog {
+    engine: Arc<Engine>,
+}
+
+impl EmbeddedLog {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+}
+
+#[async_trait]
+impl DeliveryLog for EmbeddedLog {
+    async fn record(&self, records: Vec<LogRecord>) -> Result<(), PortError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.engine
+            .writer
+            .write(move |connection| record::record(connection, &records))
+            .await
+    }
+
+    async fn message(
+        &self,
+        app: AppId,
+        key: &MessageKey,
+    ) -> Result<Option<MessageRecord>, PortError> {
+        let key = key.clone();
+        self.engine
+            .readers
+            .read(move |connection| query::message(connection, app, &key))
+            .await
+    }
+
+    async fn messages(
+        &self,
+        app: AppId,
+        filter: &MessageFilter,
+        page: Page<MessageId>,
+    ) -> Result<Slice<MessageRecord>, PortError> {
+        let filter = filter.clone();
+        scan(
+            &self.engine.readers,
+            MessageScan { app, filter },
+            Walk::new(&page),
+        )
+        .await
+    }
+
+    async fn attempt(
+        &self,
+        app: AppId,
+        attempt: AttemptId,
+    ) -> Result<Option<AttemptRecord>, PortError> {
+        self.engine
+            .readers
+            .read(move |connection| query::attempt(connection, app, attempt))
+            .await
+    }
+
+    async fn attempts(
+        &self,
+        app: AppId,
+        scope: AttemptScope,
+        filter: &AttemptFilter,
+        page: Page<AttemptId>,
+    ) -> Result<Slice<AttemptRecord>, PortError> {
+        let filter = filter.clone();
+        scan(
+            &self.engine.readers,
+            AttemptScan { app, scope, filter },
+            Walk::new(&page),
+        )
+        .await
+    }
+
+    async fn destinations(
+        &self,
+        app: AppId,
+        message: MessageId,
+        page: Page<EndpointId>,
+    ) -> Result<Slice<Destination>, PortError> {
+        let walk = Walk::new(&page);
+        self.engine
+            .readers
+            .read(move |connection| query::destinations(connection, app, message, &walk))
+            .await
+    }
+
+    async fn retain(&self, now: Timestamp, keep_from: Timestamp) -> Result<u64, PortError> {
+        self.engine
+            .writer
+            .write(move |connection| retain::retain(connection, now, keep_from))
+            .await
+    }
+}
+
+#[async_trait]
+impl Probe for EmbeddedLog {
+    async fn probe(&self) -> Result<(), PortError> {
+        self.engine.probe().await
+    }
+}

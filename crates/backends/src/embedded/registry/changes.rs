@@ -1,0 +1,118 @@
+//! The latest changes of applications, for those who keep copies.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use postrider_core::id::AppId;
+use postrider_core::ports::{ChangeCursor, Changes};
+use tokio::sync::watch;
+
+/// Changes that are remembered. Whoever is further behind reads everything again.
+const CAPACITY: usize = 4_096;
+
+#[derive(Debug)]
+pub(super) struct ChangeRing {
+    ring: Mutex<Ring>,
+    /// The version of the latest change.
+    latest: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    /// Changes after this one are all here.
+    complete_from: u64,
+    changes: VecDeque<(u64, AppId)>,
+}
+
+impl ChangeRing {
+    pub(super) fn new(version: u64) -> Self {
+        let ring = Ring {
+            complete_from: version,
+            changes: VecDeque::new(),
+        };
+        Self {
+            ring: Mutex::new(ring),
+            latest: watch::Sender::new(version),
+        }
+    }
+
+    pub(super) fn latest(&self) -> u64 {
+        *self.latest.borrow()
+    }
+
+    /// Must be called in the order of versions.
+    pub(super) fn push(&self, app: AppId, version: u64) {
+        let mut ring = self.ring.lock();
+        ring.changes.push_back((version, app));
+        if ring.changes.len() > CAPACITY
+            && let Some((forgotten, _)) = ring.changes.pop_front()
+        {
+            ring.complete_from = forgotten;
+        }
+        drop(ring);
+        self.latest.send_replace(version);
+    }
+
+    /// Completes once there is something after `since`.
+    pub(super) async fn after(&self, since: ChangeCursor) -> Changes {
+        let mut latest = self.latest.subscribe();
+        // A position that lies ahead is none of ours: it is answered at once, with "anything may have changed".
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = latest.wait_for(|version| *version != since.0).await;
+        self.ring.lock().after(since.0, self.latest())
+    }
+}
+
+impl Ring {
+    fn after(&self, since: u64, latest: u64) -> Changes {
+        if since < self.complete_from || since > latest {
+            return Changes {
+                cursor: ChangeCursor(latest),
+                apps: None,
+            };
+        }
+        let new = self
+            .changes
+            .iter()
+            .skip_while(|(version, _)| *version <= since);
+        let apps: Vec<_> = new.map(|(version, app)| (*app, *version)).collect();
+        let last = apps.last().map_or(latest, |(_, version)| *version);
+        Changes {
+            cursor: ChangeCursor(last.max(latest)),
+            apps: Some(apps),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APP: AppId = AppId::MIN;
+
+    #[tokio::test]
+    async fn tells_what_came_after_and_waits_where_nothing_did() {
+        let ring = ChangeRing::new(7);
+        ring.push(APP, 9);
+        let changes = ring.after(ChangeCursor(7)).await;
+        assert_eq!(changes.apps, Some(vec![(APP, 9)]));
+        assert_eq!(changes.cursor, ChangeCursor(9));
+        let waiting = ring.after(changes.cursor);
+        let pushing = async { ring.push(AppId::MAX, 10) };
+        let (changes, ()) = tokio::join!(waiting, pushing);
+        assert_eq!(changes.apps, Some(vec![(AppId::MAX, 10)]));
+    }
+
+    #[tokio::test]
+    async fn whoever_fell_behind_or_comes_from_elsewhere_reads_everything() {
+        let ring = ChangeRing::new(7);
+        for version in 8..=7 + 2 + CAPACITY as u64 {
+            ring.push(APP, version);
+        }
+        assert_eq!(ring.after(ChangeCursor(8)).await.apps, None);
+        assert_eq!(ring.after(ChangeCursor(6)).await.apps, None);
+        assert_eq!(ring.after(ChangeCursor(1 << 40)).await.apps, None);
+        let all = ring.after(ChangeCursor(9)).await.apps;
+        assert_eq!(all.map(|apps| apps.len()), Some(CAPACITY));
+    }
+}

@@ -1,0 +1,222 @@
+//! The command line. Flags for settings are made from the settings' definitions, see [`Flags`].
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
+use postrider_core::id::{AppId, OrgId};
+
+use crate::config::{FILE_VARIABLE, FlagValues, Setting, settings};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "postrider",
+    version,
+    about = "Delivers webhooks: signed, retried, isolated, observable",
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Action,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Try it: everything in one process, with a tour that delivers some events
+    Dev(DevArgs),
+    /// Run the service
+    Serve(Flags<All>),
+    /// Make a token for the API and print it
+    #[command(subcommand)]
+    Token(TokenKind),
+    /// Print the settings in force and try every connection
+    Check(Flags<All>),
+    /// Copy the data of the embedded backends, while they are in use or not
+    Backup(BackupArgs),
+    /// Print a script that completes commands in a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// End after the tour: exit code 0 if everything arrived, 1 if not
+    #[arg(long)]
+    pub once: bool,
+    #[command(flatten)]
+    pub flags: Flags<ForDev>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenKind {
+    /// For the operator's backend: everything within an organisation
+    Operator(OperatorArgs),
+    /// For a consumer: one application
+    Consumer(ConsumerArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct OperatorArgs {
+    /// The organisation; it comes into being with its first use
+    #[arg(long, default_value_t = crate::DEFAULT_ORG)]
+    pub org: OrgId,
+    /// How long the token is valid
+    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = lifetime)]
+    pub ttl: std::time::Duration,
+    #[command(flatten)]
+    pub flags: Flags<ForToken>,
+}
+
+#[derive(Debug, Args)]
+pub struct ConsumerArgs {
+    /// The application, by its identifier (app_…)
+    #[arg(long)]
+    pub app: AppId,
+    /// The organisation that the application belongs to
+    #[arg(long, default_value_t = crate::DEFAULT_ORG)]
+    pub org: OrgId,
+    /// How long the token is valid
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = lifetime)]
+    pub ttl: std::time::Duration,
+    #[command(flatten)]
+    pub flags: Flags<ForToken>,
+}
+
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Where the copy goes; it must not exist yet
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    #[command(flatten)]
+    pub flags: Flags<ForBackup>,
+}
+
+fn lifetime(text: &str) -> Result<std::time::Duration, String> {
+    let found = crate::config::duration(text)?;
+    let second = std::time::Duration::from_secs(1);
+    if found < second {
+        Err("must be at least 1s".to_owned())
+    } else {
+        Ok(found)
+    }
+}
+
+/// Flags for the settings that `S` selects, and `--config`. What they hold is not looked at here: a bad value is
+/// reported like one from the environment or the file.
+#[derive(Debug, Clone)]
+pub struct Flags<S> {
+    pub values: FlagValues,
+    selection: PhantomData<S>,
+}
+
+/// Which settings a command has flags for.
+pub trait Selection {
+    fn has(setting: &Setting) -> bool;
+}
+
+macro_rules! selection {
+    ($(#[$doc:meta])* $name:ident, $setting:ident => $has:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub enum $name {}
+
+        impl Selection for $name {
+            fn has($setting: &Setting) -> bool {
+                $has
+            }
+        }
+    };
+}
+
+selection!(All, _setting => true);
+selection!(
+    /// `dev` is embedded and has all roles.
+    ForDev, setting => !matches!(setting.key, "broker" | "store" | "log_store" | "roles")
+);
+selection!(ForToken, setting => setting.key == "jwt_secret_file");
+selection!(ForBackup, setting => setting.key == "data");
+
+impl<S: Selection> Args for Flags<S> {
+    fn augment_args(command: Command) -> Command {
+        let config = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help(format!("A file of settings [env: {FILE_VARIABLE}]"))
+            .help_heading("Settings");
+        let flags = settings()
+            .filter(|setting| S::has(setting))
+            .filter_map(flag);
+        command.arg(config).args(flags)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn flag(setting: &'static Setting) -> Option<Arg> {
+    let sentence = setting
+        .help
+        .split_inclusive(". ")
+        .next()
+        .unwrap_or(setting.help);
+    let help = sentence.trim_end().trim_end_matches('.');
+    let arg = Arg::new(setting.key)
+        .long(setting.flag()?)
+        .value_name(setting.placeholder)
+        .allow_hyphen_values(true)
+        .help(format!("{help} [env: {}]", setting.env()))
+        .help_heading("Settings");
+    Some(arg)
+}
+
+impl<S> FromArgMatches for Flags<S> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        // A command does not have every flag; asking for one that it lacks is an error to the parser, not to us.
+        let value = |setting: &'static Setting| {
+            let text = matches.try_get_one::<String>(setting.key).ok().flatten()?;
+            Some((setting.key, text.clone()))
+        };
+        let values: BTreeMap<_, _> = settings().filter_map(value).collect();
+        let file = matches.get_one::<PathBuf>("config").cloned();
+        Ok(Self {
+            values: FlagValues { file, values },
+            selection: PhantomData,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_named_after_settings() {
+        let cli = Cli::parse_from([
+            "postrider",
+            "serve",
+            "--request-timeout",
+            "20s",
+            "--allow-nets",
+            "",
+        ]);
+        let Action::Serve(flags) = cli.command else {
+            panic!("not serve")
+        };
+        assert_eq!(flags.values.values["request_timeout"], "20s");
+        assert_eq!(flags.values.values["allow_nets"], "");
+        assert!(!flags.values.values.contains_key("listen"));
+    }
+}

@@ -1,0 +1,43 @@
+//! What the commands do, one file each.
+
+mod backup;
+mod check;
+mod completions;
+mod dev;
+mod serve;
+mod token;
+
+use crate::cli::{Action, Cli, TokenKind};
+use crate::config::{Config, ConfigError, FlagValues, Mode, Sources};
+use crate::failure::{Ending, Failure};
+
+/// # Errors
+/// Where the command could not do its work.
+pub fn run(cli: Cli) -> Result<Ending, Failure> {
+    match cli.command {
+        Action::Dev(args) => dev::run(args),
+        Action::Serve(flags) => serve::run(flags.values),
+        Action::Token(TokenKind::Operator(args)) => token::operator(args),
+        Action::Token(TokenKind::Consumer(args)) => token::consumer(args),
+        Action::Check(flags) => check::run(flags.values),
+        Action::Backup(args) => backup::run(args),
+        Action::Completions { shell } => Ok(completions::run(shell)),
+    }
+}
+
+fn sources(mode: Mode, flags: FlagValues) -> Result<Sources, ConfigError> {
+    // What is no text can be no value of ours.
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    Sources::collect(mode, flags, std::env::vars_os().filter_map(text))
+}
+
+fn configure(mode: Mode, flags: FlagValues) -> Result<Config, ConfigError> {
+    Config::read(&sources(mode, flags)?)
+}
+
+/// reqwest finds its TLS here; the engine uses the same.
+fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -1,0 +1,35 @@
+//! Logs, on standard error, so that standard output stays free for what a command was asked for.
+
+use std::io::IsTerminal as _;
+
+use anyhow::anyhow;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::{LogFormat, Logs};
+
+/// Starts logging. To be called once.
+///
+/// # Errors
+/// Where logging has been started before.
+pub fn init(logs: &Logs) -> anyhow::Result<()> {
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&logs.filter)?)
+        .with_writer(std::io::stderr);
+    let started = match logs.format {
+        LogFormat::Text => builder.with_ansi(wants_colours()).finish().try_init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .finish()
+            .try_init(),
+    };
+    started.map_err(|error| anyhow!("logging cannot be started: {error}"))
+}
+
+/// <https://no-color.org>: set and not empty means no.
+fn wants_colours() -> bool {
+    std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

@@ -1,0 +1,9 @@
+//! What people and machines can see of a running process: logs, metrics, health.
+
+mod health;
+mod logs;
+mod metrics;
+
+pub use health::{Health, Report, State};
+pub use logs::init as init_logs;
+pub use metrics::{Metrics, QueueGauges};

@@ -1,0 +1,176 @@
+//! That a delivery is not made twice, whatever comes twice.
+
+use std::time::Duration;
+
+use postrider_core::attempt::Disposition;
+use postrider_core::message::Work;
+use postrider_core::pair::{ChainId, PairKey, PairState};
+use postrider_core::{Item, Target, Trigger};
+use postrider_engine::testing::Play;
+
+use crate::world::World;
+
+fn again(item: &Item) -> Item {
+    Item {
+        maybe_dup: true,
+        ..item.clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_was_published_twice_is_delivered_once() {
+    let mut world = World::new(|_, _| Play::Status(200)).await;
+    world.endpoint().await;
+    let item = world.item(Work::Match).await;
+    world.publish(vec![item.clone()]).await;
+    world.settled().await;
+    world.publish(vec![again(&item)]).await;
+    world.all_ended().await;
+    assert_eq!(world.sender.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_carrier_of_an_attempt_dies_at_its_claim() {
+    let mut world = World::new(|_, _| Play::Status(200)).await;
+    let endpoint = world.endpoint().await;
+    let target = Target {
+        endpoint: endpoint.id,
+        era: 0,
+        chain: ChainId::FIRST,
+        attempt: 3,
+        due: world.clock.now(),
+        trigger: Trigger::Scheduled,
+    };
+    let item = world.item(Work::Targets(vec![target])).await;
+    world.publish(vec![item.clone()]).await;
+    assert_eq!(world.settled().await.next, Disposition::Delivered);
+    world.publish(vec![again(&item), again(&item)]).await;
+    world.all_ended().await;
+    assert_eq!(world.sender.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_one_carrier_is_at_it_the_other_waits_and_then_finds_it_done() {
+    let mut world = World::new(|_, _| Play::Slow(Duration::from_secs(10))).await;
+    let endpoint = world.endpoint().await;
+    let target = Target {
+        endpoint: endpoint.id,
+        era: 0,
+        chain: ChainId::FIRST,
+        attempt: 2,
+        due: world.clock.now(),
+        trigger: Trigger::Scheduled,
+    };
+    let item = world.item(Work::Targets(vec![target])).await;
+    world.publish(vec![item.clone()]).await;
+    while world.sender.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.publish(vec![again(&item)]).await;
+    world
+        .until("the second waits", |depth| {
+            depth.waiting == 1 && depth.leased == 1
+        })
+        .await;
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(world.settled().await.next, Disposition::Delivered);
+    tokio::time::advance(Duration::from_secs(11)).await;
+    world.all_ended().await;
+    assert_eq!(world.sender.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_fan_out_reaches_every_endpoint_once() {
+    let mut world = World::new(|_, _| Play::Status(200)).await;
+    for _ in 0..600 {
+        world.endpoint().await;
+    }
+    let message = world.event().await;
+    for _ in 0..600 {
+        world.settled().await;
+    }
+    world.all_ended().await;
+    assert_eq!(world.sender.requests().len(), 600);
+    let snapshot = world
+        .ports
+        .registry
+        .snapshot(world.app)
+        .await
+        .unwrap()
+        .unwrap();
+    for endpoint in &snapshot.endpoints {
+        let pair = PairKey {
+            app: world.app,
+            message,
+            endpoint: endpoint.id,
+        };
+        let record = world
+            .ports
+            .limits
+            .pair(world.clock.now(), pair)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(record.state, PairState::Delivered);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_came_later_does_not_get_the_event() {
+    let mut world = World::new(|_, _| Play::Status(200)).await;
+    world.endpoint().await;
+    let item = world.item(Work::Match).await;
+    let later = world.endpoint().await;
+    world.publish(vec![item]).await;
+    let settled = world.settled().await;
+    assert_ne!(settled.record.endpoint, later.id);
+    world.all_ended().await;
+    assert_eq!(world.sender.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_finishes_what_is_under_way_and_keeps_the_rest() {
+    let mut world = World::new(|_, _| Play::Slow(Duration::from_secs(10))).await;
+    world.endpoint().await;
+    world.event().await;
+    while world.sender.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let (clean, ()) = tokio::join!(world.drain(), tokio::time::advance(Duration::from_secs(10)));
+    assert!(clean);
+    assert_eq!(world.settled().await.next, Disposition::Delivered);
+    world.event().await;
+    assert_eq!(
+        world.depth().await.ready,
+        1,
+        "a drained engine takes no work"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_runs_out_of_time_hands_over_what_it_cuts_off() {
+    let mut world = World::new(|before, _| {
+        if before == 0 {
+            Play::Hang
+        } else {
+            Play::Status(200)
+        }
+    })
+    .await;
+    world.endpoint().await;
+    world.event().await;
+    while world.sender.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // The deadline of the request lies at 15 s, the grace ends before.
+    let short = Duration::from_secs(8);
+    let (clean, ()) = tokio::join!(world.drain_within(short), tokio::time::advance(short));
+    assert!(clean, "what was cut off must have been handed over");
+    let mut world = world.restart().await;
+    let settled = world.settled().await;
+    assert_eq!(
+        (settled.record.attempt, settled.next),
+        (1, Disposition::Delivered)
+    );
+    assert_eq!(world.sender.requests().len(), 2);
+}
