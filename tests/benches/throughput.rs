@@ -34,7 +34,8 @@ async fn main() {
 async fn measure(endpoints: usize, events: usize) {
     let data = TempDir::new().unwrap();
     let receiver = Receiver::start(|_, _| Answer::Status(200)).await;
-    let server = Server::start(&Settings::new(data.path()).env("LOG", "warn")).await;
+    let server =
+        Server::start(&Settings::new(data.path()).env("LOG", "warn,postrider::wiring=info")).await;
     let api = Api::new(&server).await;
     let app = api.application(&receiver.url).await;
     for _ in 1..endpoints {

@@ -4,8 +4,10 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use postrider_tests::{Answer, Api, PATIENCE, Receiver, Server, Settings};
+use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -154,6 +156,13 @@ async fn a_full_disk_refuses_new_events_and_loses_none() {
         "reading must go on"
     );
 
+    let (status, health) = api.call(Method::GET, "/health", None).await;
+    assert_eq!(
+        (status, &health["dependencies"]["broker"]["status"]),
+        (503, &json!("unavailable")),
+        "{health}"
+    );
+
     std::fs::remove_file(&ballast).unwrap();
     let deadline = Instant::now() + PATIENCE;
     while api
@@ -165,6 +174,14 @@ async fn a_full_disk_refuses_new_events_and_loses_none() {
             Instant::now() < deadline,
             "nothing is accepted although there is room again"
         );
+    }
+    // A report is passed on for half a second.
+    while api.call(Method::GET, "/health", None).await.0 != 200 {
+        assert!(
+            Instant::now() < deadline,
+            "unhealthy although there is room again"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     receiver
         .wait_until("every accepted event", |requests| {

@@ -35,7 +35,10 @@ async fn accept(api: &Api, app: &str, count: usize) -> Ledger {
         tokio::spawn(async move {
             let mut accepted = Vec::new();
             for number in 0..count / CLIENTS {
-                accepted.push(api.event(&app, "order.paid", json!({"number": number})).await);
+                accepted.push(
+                    api.event(&app, "order.paid", json!({"number": number}))
+                        .await,
+                );
             }
             accepted
         })

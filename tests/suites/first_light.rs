@@ -54,8 +54,19 @@ async fn the_tour_delivers_everything_one_event_by_its_second_retry() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_once_it_prints_how_to_go_on_and_stays_until_ctrl_c() {
     let mut command = Command::new(binary());
-    command.args(["dev", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    command.args([
+        "dev",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics-listen",
+        "127.0.0.1:0",
+    ]);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let curl = async {
         while let Some(line) = lines.next_line().await.unwrap() {
@@ -65,13 +76,18 @@ async fn without_once_it_prints_how_to_go_on_and_stays_until_ctrl_c() {
         }
         panic!("no curl line was printed");
     };
-    timeout(PATIENCE, curl).await.expect("the tour comes to its end");
+    timeout(PATIENCE, curl)
+        .await
+        .expect("the tour comes to its end");
     assert!(child.try_wait().unwrap().is_none(), "it did not stay up");
     let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
     kill(pid, Signal::SIGINT).unwrap();
     // Somebody has to read on, or the process waits for its output to be taken.
     let rest = tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    let status = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    let status = timeout(PATIENCE, child.wait())
+        .await
+        .expect("it ends")
+        .unwrap();
     rest.await.unwrap();
     assert_eq!(status.code(), Some(0));
 }
