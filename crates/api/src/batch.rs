@@ -28,6 +28,8 @@ const MAX_BYTES: usize = 1024 * 1024;
 const OVERHEAD: usize = 512;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How much longer than its deadline a writer is waited for.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// Both queues.
 #[derive(Debug)]
@@ -144,8 +146,8 @@ impl<T: Clone + Send + 'static> Batch<T> {
     /// Completes when everything is written, or `deadline` has passed.
     async fn close(&self, deadline: Instant) {
         self.closing.send_replace(Some(deadline));
-        // A write that began before and hangs is not waited for.
-        drop(timeout_at(deadline, self.closing.closed()).await);
+        // The writer minds the deadline itself, unless it hangs in a write that began before.
+        drop(timeout_at(deadline + MARGIN, self.closing.closed()).await);
     }
 }
 

@@ -15,6 +15,8 @@ pub struct ApiConfig {
     pub jwt_secret: JwtSecret,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
+    /// Bytes that all bodies in memory may take together; what does not fit is answered 503.
+    pub max_body_memory: usize,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
     /// Requests in progress at once; more are answered 503 before anything is read. Health checks do not count.
@@ -32,7 +34,8 @@ pub struct ApiConfig {
     /// Bytes of log records, and of completed reservations, that may wait for their store; beyond it the oldest
     /// are dropped.
     pub max_batch_bytes: usize,
-    /// How long `close` goes on trying to write what is batched while its store is away.
+    /// How long `close` waits for requests that are still at work, and then goes on trying to write what is batched
+    /// while its store is away.
     pub close_grace: Duration,
 }
 
@@ -43,6 +46,7 @@ impl ApiConfig {
         Self {
             jwt_secret,
             max_body_bytes: 1024 * 1024,
+            max_body_memory: 256 * 1024 * 1024,
             body_timeout: Duration::from_secs(15),
             max_in_flight: 2048,
             publish_timeout: Duration::from_secs(10),

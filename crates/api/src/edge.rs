@@ -39,7 +39,12 @@ pub(crate) async fn guard(State(state): State<Shared>, request: Request, next: N
     state.metrics.answered(template, status, took);
     span.in_scope(|| {
         let (status, micros) = (status.as_u16(), took.as_micros() as u64);
-        tracing::info!(%method, path, status, micros, "answered");
+        // What goes well is the bulk of it and costs as much to log as to do.
+        if status < 400 {
+            tracing::debug!(%method, path, status, micros, "answered");
+        } else {
+            tracing::info!(%method, path, status, micros, "answered");
+        }
     });
     response.headers_mut().insert(REQUEST_ID, id);
     response

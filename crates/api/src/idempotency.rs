@@ -224,8 +224,8 @@ where
             };
             state.batches.complete(key, answer);
         }
-        // It may have happened: whoever repeats it goes on where this one stopped.
-        Err(ApiError::Port(error)) if !error.changed_nothing() => {}
+        // It may have happened, now or at an earlier try: whoever repeats it goes on under the same identifier.
+        Err(ApiError::Port(error)) if again || !error.changed_nothing() => {}
         _ => release(state, &key).await,
     }
     outcome

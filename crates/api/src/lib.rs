@@ -80,9 +80,19 @@ impl Api {
         router::router(&self.state)
     }
 
-    /// Writes what is still batched. Call it once no request is in progress any more; calling it twice is calling it
-    /// once.
+    /// Takes no more requests, waits for those that are still at work although their client has gone, and writes what
+    /// is batched. Both waits end after the configured grace. Closing twice is closing once.
     pub async fn close(&self) {
-        self.state.batches.close().await;
+        let State {
+            in_flight,
+            config,
+            batches,
+            ..
+        } = &*self.state;
+        let all = u32::try_from(config.max_in_flight).unwrap_or(u32::MAX);
+        let drained = tokio::time::timeout(config.close_grace, in_flight.acquire_many(all)).await;
+        in_flight.close();
+        drop(drained);
+        batches.close().await;
     }
 }

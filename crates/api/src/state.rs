@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(crate) health: Health,
     /// One permit per request in progress.
     pub(crate) in_flight: Arc<Semaphore>,
+    /// One permit per byte of a body in memory.
+    pub(crate) body_memory: Arc<Semaphore>,
 }
 
 impl State {
@@ -37,6 +39,7 @@ impl State {
             batches: Batches::start(&parts.ports, &parts.clock, &parts.config, &metrics),
             tokens: TokenVerifier::new(parts.config.jwt_secret.clone()),
             in_flight: Arc::new(Semaphore::new(parts.config.max_in_flight)),
+            body_memory: Arc::new(Semaphore::new(parts.config.max_body_memory)),
             health: Health::default(),
             metrics,
             ports: parts.ports,

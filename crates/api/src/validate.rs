@@ -127,7 +127,10 @@ fn header(name: &str, value: &str) -> Check<()> {
         ));
     }
     // What lies beyond ASCII has no agreed meaning in a header, and receivers reject it.
-    if !value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+    if !value
+        .bytes()
+        .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+    {
         return Err(format!(
             "the value of `{name}` may contain only visible ASCII characters, spaces and tabs"
         ));

@@ -7,14 +7,13 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 use postrider_core::id::{AppId, OrgId};
 
-use crate::config::{FILE_VARIABLE, FlagValues, Setting, settings};
+use crate::config::{FlagValues, Setting, settings};
 
 #[derive(Debug, Parser)]
 #[command(
     name = "postrider",
     version,
-    about = "Delivers webhooks: signed, retried, isolated, observable",
-    max_term_width = 100
+    about = "Delivers webhooks: signed, retried, isolated, observable"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -101,6 +100,9 @@ fn lifetime(text: &str) -> Result<std::time::Duration, String> {
     }
 }
 
+const HEADING: &str =
+    "Settings (docs/CONFIGURATION.md; in the environment, --max-body is POSTRIDER_MAX_BODY)";
+
 /// Flags for the settings that `S` selects, and `--config`. What they hold is not looked at here: a bad value is
 /// reported like one from the environment or the file.
 #[derive(Debug, Clone)]
@@ -142,8 +144,8 @@ impl<S: Selection> Args for Flags<S> {
             .long("config")
             .value_name("FILE")
             .value_parser(clap::value_parser!(PathBuf))
-            .help(format!("A file of settings [env: {FILE_VARIABLE}]"))
-            .help_heading("Settings");
+            .help("A file of settings")
+            .help_heading(HEADING);
         let flags = settings()
             .filter(|setting| S::has(setting))
             .filter_map(flag);
@@ -166,8 +168,8 @@ fn flag(setting: &'static Setting) -> Option<Arg> {
         .long(setting.flag()?)
         .value_name(setting.placeholder)
         .allow_hyphen_values(true)
-        .help(format!("{help} [env: {}]", setting.env()))
-        .help_heading("Settings");
+        .help(help)
+        .help_heading(HEADING);
     Some(arg)
 }
 

@@ -42,7 +42,7 @@ pub(crate) async fn create(
     operator: Operator,
     query: Query,
     idempotency: Idempotency,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let get_if_exists = query.flag("get_if_exists", false)?;
     let wanted = AppIn::read(Fields::parse(&body)?)?;
@@ -108,7 +108,7 @@ pub(crate) async fn upsert(
     State(state): State<Shared>,
     Operator(org): Operator,
     path: Path,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let key = path.app()?;
     let mut wanted = AppIn::read(Fields::parse(&body)?)?;
@@ -166,7 +166,7 @@ async fn insert(
 pub(crate) async fn patch(
     State(state): State<Shared>,
     OperatorInApp(app): OperatorInApp,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let patch = AppPatch::read(Fields::parse(&body)?)?;
     let now = state.now();

@@ -12,7 +12,7 @@ use postrider_core::ladder::MAX_STRETCH;
 use postrider_core::message::{Item, MessageRecord, Target, Trigger, Work};
 use postrider_core::page::{Order, Slice};
 use postrider_core::ports::{
-    AttemptFilter, AttemptScope, EndpointKey, HandOff, MessageKey, Partition, Until,
+    AttemptFilter, AttemptScope, EndpointKey, HandOff, MessageKey, Partition, PortError, Until,
 };
 use postrider_core::{AppId, ChainId, Endpoint, EndpointId, MessageId, PairKey, Timestamp};
 
@@ -195,7 +195,7 @@ pub(crate) async fn resend(
     InApp { principal, app }: InApp,
     path: Path,
     idempotency: Idempotency,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     Fields::parse_optional(&body)?;
     let (message, endpoint) = (path.message()?, path.endpoint()?);
@@ -237,8 +237,8 @@ fn chain(id: MessageId) -> ChainId {
 }
 
 /// Opening a chain ends the one before, so from then on the new one must have a carrier, come what may. Hence the
-/// order: a late carrier first, which is nothing without its chain; then the chain; then a carrier for now. Of the
-/// two, the second to come finds the attempt made and ends.
+/// order: a late carrier first, then the chain, then a carrier for now. Of the two, the second to come finds the
+/// attempt made and ends. Once the first is out, a failure is "not known": a repetition opens the same chain again.
 async fn open_and_send(
     state: &state::State,
     record: &MessageRecord,
@@ -258,16 +258,24 @@ async fn open_and_send(
     state.ports.broker.hand_off(now, vec![late]).await?;
     let span = state.config.retry_schedule.span().mul_f64(MAX_STRETCH);
     let keep_until = now + span + DAY;
-    state
+    let opened = state
         .ports
         .limits
         .open_chain(now, pair, chain, keep_until)
-        .await?;
+        .await;
+    opened.map_err(|error| half_done(&error))?;
     let prompt = vec![carrier(record, endpoint, chain, now)];
     if let Err(error) = state.ports.broker.publish(now, prompt).await {
         tracing::warn!(%error, "a resent message will start late");
     }
     Ok(())
+}
+
+fn half_done(error: &PortError) -> PortError {
+    PortError::Unknown {
+        part: "limits",
+        cause: error.to_string(),
+    }
 }
 
 fn carrier(record: &MessageRecord, endpoint: &Endpoint, chain: ChainId, now: Timestamp) -> Item {

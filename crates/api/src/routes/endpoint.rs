@@ -42,7 +42,7 @@ pub(crate) async fn create(
     State(state): State<Shared>,
     InApp { principal, app }: InApp,
     idempotency: Idempotency,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let wanted = EndpointIn::read(Fields::parse(&body)?, &state.config.target_policy)?;
     let work = async |id, again| {
@@ -112,7 +112,7 @@ pub(crate) async fn upsert(
     State(state): State<Shared>,
     InApp { app, .. }: InApp,
     path: Path,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let key = path.endpoint()?;
     let mut wanted = EndpointIn::read(Fields::parse(&body)?, &state.config.target_policy)?;
@@ -174,7 +174,7 @@ pub(crate) async fn patch(
     State(state): State<Shared>,
     InApp { app, .. }: InApp,
     path: Path,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let patch = EndpointPatch::read(Fields::parse(&body)?, &state.config.target_policy)?;
     must_exist(&state, app.org, patch.event_types()).await?;

@@ -21,7 +21,7 @@ pub(crate) async fn replace(
     State(state): State<Shared>,
     InApp { app, .. }: InApp,
     path: Path,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let all = headers::read_all(Fields::parse(&body)?)?;
     let now = state.now();
@@ -40,7 +40,7 @@ pub(crate) async fn patch(
     State(state): State<Shared>,
     InApp { app, .. }: InApp,
     path: Path,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let patch = HeadersPatch::read(Fields::parse(&body)?)?;
     let now = state.now();

@@ -36,7 +36,7 @@ pub(crate) async fn rotate(
     InApp { principal, app }: InApp,
     path: Path,
     idempotency: Idempotency,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let wanted = RotateIn::read(Fields::parse_optional(&body)?)?;
     let key = path.endpoint()?;

@@ -48,7 +48,7 @@ pub(crate) async fn create(
     State(state): State<Shared>,
     operator: Operator,
     idempotency: Idempotency,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let (name, wanted) = EventTypeIn::read_named(Fields::parse(&body)?)?;
     let Operator(org) = operator;
@@ -129,7 +129,7 @@ pub(crate) async fn upsert(
     State(state): State<Shared>,
     Operator(org): Operator,
     path: Path,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let name = path.event_type()?;
     let wanted = EventTypeIn::read(Fields::parse(&body)?)?;
@@ -152,7 +152,7 @@ pub(crate) async fn patch(
     State(state): State<Shared>,
     Operator(org): Operator,
     path: Path,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let patch = EventTypePatch::read(Fields::parse(&body)?)?;
     let now = state.now();

@@ -36,7 +36,7 @@ pub(crate) async fn create(
     path: Path,
     query: Query,
     idempotency: Idempotency,
-    Body(body): Body,
+    Body { bytes: body, .. }: Body,
 ) -> Answered {
     let with_content = query.flag("with_content", true)?;
     let key = path.app()?;

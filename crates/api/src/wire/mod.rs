@@ -24,7 +24,6 @@ pub(crate) fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::
 }
 
 /// For `serialize_with`.
-#[expect(clippy::ref_option, reason = "the signature is serde's")]
 pub(crate) fn optional_time<S: Serializer>(
     time: &Option<Timestamp>,
     serializer: S,

@@ -8,7 +8,7 @@ fn sources(directory: &Path, text: &mut String) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             sources(&path, text);
-        } else {
+        } else if !path.ends_with("tests.rs") {
             text.push_str(&fs::read_to_string(path).unwrap());
         }
     }

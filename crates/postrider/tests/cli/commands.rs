@@ -18,7 +18,7 @@ async fn help_and_version() {
     ] {
         let ended = run(postrider(args)).await;
         assert_eq!(ended.code, Some(0));
-        insta::assert_snapshot!(args.join(" ").replace('-', ""), ended.out);
+        insta::assert_snapshot!(args.join("_").replace('-', ""), ended.out);
     }
     let version = run(postrider(&["--version"])).await.out;
     assert_eq!(

@@ -18,8 +18,9 @@ async fn health_is_told_on_both_listeners() {
     let server = Server::start(serve(data.path())).await;
     let (status, from_api) = get(&server.api, "/health").await;
     assert_eq!(status, 200);
-    let report: Value = serde_json::from_str(&from_api).unwrap();
-    insta::assert_json_snapshot!(report, { ".version" => "[version]" });
+    let mut report: Value = serde_json::from_str(&from_api).unwrap();
+    report["version"] = "[version]".into();
+    insta::assert_json_snapshot!(report);
     assert_eq!(get(&server.metrics, "/health").await, (200, from_api));
     assert_eq!(
         get(&server.metrics, "/api/v1/app").await.0,

@@ -149,7 +149,7 @@ async fn a_drain_finishes_what_is_under_way_and_keeps_the_rest() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_that_runs_out_of_time_hands_over_what_it_cuts_off() {
-    let mut world = World::new(|before, _| {
+    let world = World::new(|before, _| {
         if before == 0 {
             Play::Hang
         } else {

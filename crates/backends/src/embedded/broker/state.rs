@@ -206,10 +206,10 @@ impl State {
                 self.apart.insert(key, held.known);
             }
             (Queue::Ready, Some(bytes)) if !held.known.returned => {
-                self.ready.put_back(held.seq, bytes)
+                self.ready.put_back(held.seq, bytes);
             }
             (Queue::Waiting, Some(bytes)) if !held.known.returned => {
-                self.waiting.put_back(key, bytes)
+                self.waiting.put_back(key, bytes);
             }
             _ => {
                 self.returned.insert(key, held.known);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::records::{HOUR, id};
 use crate::conformance::Fixture;
-use crate::conformance::paging::{all, behaves_like_a_list};
+use crate::conformance::paging::behaves_like_a_list;
 use crate::conformance::stage::{Stage, together};
 use crate::id::{AppId, EndpointId, MessageId};
 use crate::ports::{Destination, DestinationStatus, LogRecord};
@@ -36,13 +36,6 @@ const STATUSES: [DestinationStatus; 5] = [
     DestinationStatus::Canceled,
 ];
 
-impl Stage<'_> {
-    async fn destinations(&self, app: AppId, message: MessageId) -> Vec<Destination> {
-        let listed = self.ports.log.destinations(app, message, all()).await;
-        listed.expect("destinations can be listed").items
-    }
-}
-
 /// Every status is read again, with its times, whether or not the message itself was recorded.
 pub async fn a_destination_comes_back_whole(fixture: &dyn Fixture) {
     let mut stage = Stage::open(fixture).await;
@@ -63,14 +56,14 @@ pub async fn a_destination_comes_back_whole(fixture: &dyn Fixture) {
     );
     let records = wanted.iter().chain([&elsewhere]).cloned();
     stage.record(records.map(LogRecord::Destination)).await;
-    assert_eq!(stage.destinations(app, id(&message)).await, wanted);
+    assert_eq!(stage.destinations_of(app, id(&message)).await, wanted);
     stage.record_messages(&[message.clone()]).await;
     assert_eq!(
-        stage.destinations(app, id(&message)).await,
+        stage.destinations_of(app, id(&message)).await,
         wanted,
         "the message's own record changes nothing about its destinations"
     );
-    assert_eq!(stage.destinations(app, id(&other)).await, [elsewhere]);
+    assert_eq!(stage.destinations_of(app, id(&other)).await, [elsewhere]);
 }
 
 /// By `at`, not by the order of arrival; concurrent records, too.
@@ -93,7 +86,7 @@ pub async fn a_later_destination_replaces_an_earlier_one(fixture: &dyn Fixture) 
         .record([LogRecord::Destination(sending.clone())])
         .await;
     assert_eq!(
-        stage.destinations(app, message).await,
+        stage.destinations_of(app, message).await,
         [pending.clone()],
         "an earlier record that arrives later does not count"
     );
@@ -101,14 +94,14 @@ pub async fn a_later_destination_replaces_an_earlier_one(fixture: &dyn Fixture) 
         .record([LogRecord::Destination(delivered.clone())])
         .await;
     assert_eq!(
-        stage.destinations(app, message).await,
+        stage.destinations_of(app, message).await,
         [delivered.clone()],
         "a later record replaces an earlier one, its next attempt included"
     );
     stage
         .record([sending, pending].map(LogRecord::Destination))
         .await;
-    assert_eq!(stage.destinations(app, message).await, [delivered]);
+    assert_eq!(stage.destinations_of(app, message).await, [delivered]);
 
     let message = id(&stage.a_message(app, now));
     let endpoints: Vec<EndpointId> = (0..3).map(|_| stage.an_endpoint_id()).collect();
@@ -140,7 +133,7 @@ pub async fn a_later_destination_replaces_an_earlier_one(fixture: &dyn Fixture) 
         last
     })
     .into_values()
-    .zip(stage.destinations(app, message).await)
+    .zip(stage.destinations_of(app, message).await)
     .for_each(|(wanted, found)| {
         assert_eq!(
             found, wanted,

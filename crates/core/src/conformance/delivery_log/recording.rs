@@ -9,9 +9,7 @@ use crate::conformance::paging::all;
 use crate::conformance::stage::{Stage, assert_same, together};
 use crate::message::Trigger;
 use crate::pair::ChainId;
-use crate::ports::{
-    AttemptFilter, AttemptScope, Destination, DestinationStatus, LogRecord, MessageFilter,
-};
+use crate::ports::{AttemptScope, Destination, DestinationStatus, LogRecord, MessageFilter};
 
 /// A message is read again in every field, by its identifier and by its event id; its payload to the byte.
 pub async fn a_message_comes_back_whole(fixture: &dyn Fixture) {
@@ -37,12 +35,7 @@ pub async fn a_message_comes_back_whole(fixture: &dyn Fixture) {
         Some(full),
         "a message is found by its event id"
     );
-    let listed = stage
-        .log()
-        .messages(app, &MessageFilter::default(), all())
-        .await
-        .unwrap()
-        .items;
+    let listed = stage.messages_of(app).await;
     assert_eq!(listed.len(), messages.len());
     for message in &messages {
         assert!(listed.contains(message), "a list shows messages whole");
@@ -71,16 +64,8 @@ pub async fn an_attempt_comes_back_whole(fixture: &dyn Fixture) {
     let attempts = [plain, full];
     stage.record_attempts(&attempts).await;
     let listed = stage
-        .log()
-        .attempts(
-            app,
-            AttemptScope::Endpoint(endpoint),
-            &AttemptFilter::default(),
-            all(),
-        )
-        .await
-        .unwrap()
-        .items;
+        .attempts_of(app, AttemptScope::Endpoint(endpoint))
+        .await;
     for attempt in &attempts {
         assert_eq!(
             stage.attempt(app, attempt.id).await.as_ref(),
@@ -101,18 +86,14 @@ pub async fn what_was_never_recorded_is_nothing(fixture: &dyn Fixture) {
     assert_eq!(stage.message(app, id(&message)).await, None);
     assert_eq!(stage.message_by_event_id(app, "nothing").await, None);
     assert_eq!(stage.attempt(app, attempt.id).await, None);
-    let log = stage.log();
-    let messages = log.messages(app, &MessageFilter::default(), all()).await;
-    assert!(messages.unwrap().items.is_empty());
+    assert!(stage.messages_of(app).await.is_empty());
     for scope in [
         AttemptScope::Endpoint(endpoint),
         AttemptScope::Message(id(&message)),
     ] {
-        let attempts = log.attempts(app, scope, &AttemptFilter::default(), all());
-        assert!(attempts.await.unwrap().items.is_empty());
+        assert!(stage.attempts_of(app, scope).await.is_empty());
     }
-    let destinations = log.destinations(app, id(&message), all()).await;
-    assert!(destinations.unwrap().items.is_empty());
+    assert!(stage.destinations_of(app, id(&message)).await.is_empty());
 }
 
 /// A record that arrives again, in the same call or in another, is there once.
@@ -139,17 +120,17 @@ pub async fn recording_twice_is_recording_once(fixture: &dyn Fixture) {
         stage.record(twice).await;
     }
     let log = stage.log();
-    let messages = log.messages(app, &MessageFilter::default(), all()).await;
-    assert_eq!(messages.unwrap().items, [message.clone()]);
+    assert_eq!(stage.messages_of(app).await, [message.clone()]);
     for scope in [
         AttemptScope::Endpoint(endpoint),
         AttemptScope::Message(id(&message)),
     ] {
-        let attempts = log.attempts(app, scope, &AttemptFilter::default(), all());
-        assert_eq!(attempts.await.unwrap().items, [attempt.clone()]);
+        assert_eq!(stage.attempts_of(app, scope).await, [attempt.clone()]);
     }
-    let destinations = log.destinations(app, id(&message), all()).await;
-    assert_eq!(destinations.unwrap().items, [destination]);
+    assert_eq!(
+        stage.destinations_of(app, id(&message)).await,
+        [destination]
+    );
     let filter = MessageFilter {
         tag: message.event.tags.first().cloned(),
         ..MessageFilter::default()
@@ -177,13 +158,11 @@ pub async fn an_attempt_may_come_before_its_message(fixture: &dyn Fixture) {
         Some(&message),
         "an attempt that came first does not stand for its message"
     );
-    let log = stage.log();
     for scope in [
         AttemptScope::Endpoint(endpoint),
         AttemptScope::Message(id(&message)),
     ] {
-        let attempts = log.attempts(app, scope, &AttemptFilter::default(), all());
-        assert_eq!(attempts.await.unwrap().items, [attempt.clone()]);
+        assert_eq!(stage.attempts_of(app, scope).await, [attempt.clone()]);
     }
 }
 
@@ -247,10 +226,8 @@ pub async fn large_batches_and_payloads_are_recorded(fixture: &dyn Fixture) {
             "every record of a large batch is there, its payload to the byte"
         );
     }
-    let log = stage.log();
     let scope = AttemptScope::Endpoint(endpoint);
-    let listed = log.attempts(app, scope, &AttemptFilter::default(), all());
-    let listed = listed.await.unwrap().items;
+    let listed = stage.attempts_of(app, scope).await;
     let listed: Vec<_> = listed.iter().map(|attempt| attempt.id).collect();
     assert_same(
         &listed,
@@ -285,12 +262,10 @@ pub async fn concurrent_records_are_all_there(fixture: &dyn Fixture) {
         }
     })
     .await;
-    let listed = log.messages(app, &MessageFilter::default(), all()).await;
-    let listed: Vec<_> = listed.unwrap().items.iter().map(id).collect();
+    let listed: Vec<_> = stage.messages_of(app).await.iter().map(id).collect();
     assert_same(&listed, &all_ids, "concurrent records are all there");
     let scope = AttemptScope::Endpoint(endpoint);
-    let attempts = log.attempts(app, scope, &AttemptFilter::default(), all());
-    let tried = attempts.await.unwrap().items;
+    let tried = stage.attempts_of(app, scope).await;
     let tried: Vec<_> = tried.iter().map(|attempt| attempt.message).collect();
     assert_same(&tried, &all_ids, "concurrent records are all there");
 }
@@ -323,21 +298,22 @@ pub async fn another_application_sees_nothing_of_the_log(fixture: &dyn Fixture) 
         None
     );
     assert_eq!(stage.attempt(stranger, attempt.id).await, None);
-    let log = stage.log();
-    let messages = log.messages(stranger, &MessageFilter::default(), all());
-    assert!(messages.await.unwrap().items.is_empty());
+    assert!(stage.messages_of(stranger).await.is_empty());
     for scope in [
         AttemptScope::Endpoint(endpoint),
         AttemptScope::Message(id(&message)),
     ] {
-        let attempts = log.attempts(stranger, scope, &AttemptFilter::default(), all());
         assert!(
-            attempts.await.unwrap().items.is_empty(),
+            stage.attempts_of(stranger, scope).await.is_empty(),
             "{scope:?} of another application"
         );
     }
-    let destinations = log.destinations(stranger, id(&message), all()).await;
-    assert!(destinations.unwrap().items.is_empty());
+    assert!(
+        stage
+            .destinations_of(stranger, id(&message))
+            .await
+            .is_empty()
+    );
 }
 
 /// `record` returns once its records would survive.
@@ -367,7 +343,6 @@ pub async fn the_log_survives_a_crash(fixture: &dyn Fixture) {
         recorded.push((message, attempt, destination));
     }
     let stage = stage.crash().await;
-    let log = stage.log();
     for (message, attempt, destination) in recorded {
         let message_id = id(&message);
         assert_eq!(
@@ -381,9 +356,7 @@ pub async fn the_log_survives_a_crash(fixture: &dyn Fixture) {
             "an attempt survives a crash"
         );
         let scope = AttemptScope::Endpoint(attempt.endpoint);
-        let listed = log.attempts(app, scope, &AttemptFilter::default(), all());
-        assert_eq!(listed.await.unwrap().items, [attempt]);
-        let listed = log.destinations(app, message_id, all()).await;
-        assert_eq!(listed.unwrap().items, [destination]);
+        assert_eq!(stage.attempts_of(app, scope).await, [attempt]);
+        assert_eq!(stage.destinations_of(app, message_id).await, [destination]);
     }
 }

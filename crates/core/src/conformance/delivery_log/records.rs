@@ -7,12 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::attempt::AttemptRecord;
+use crate::conformance::paging::all;
 use crate::conformance::stage::Stage;
 use crate::id::{AppId, AttemptId, EndpointId, MessageId};
 use crate::message::{Event, MessageRecord, Trigger};
 use crate::name::{Channel, EventTypeName, Uid};
 use crate::pair::ChainId;
-use crate::ports::{DeliveryLog, LogRecord, MessageKey};
+use crate::ports::{
+    AttemptFilter, AttemptScope, DeliveryLog, Destination, LogRecord, MessageFilter, MessageKey,
+};
 use crate::samples;
 use crate::time::Timestamp;
 
@@ -142,5 +145,22 @@ impl Stage<'_> {
     pub(super) async fn attempt(&self, app: AppId, id: AttemptId) -> Option<AttemptRecord> {
         let found = self.ports.log.attempt(app, id).await;
         found.expect("attempts can be read")
+    }
+
+    pub(super) async fn messages_of(&self, app: AppId) -> Vec<MessageRecord> {
+        let filter = MessageFilter::default();
+        let listed = self.ports.log.messages(app, &filter, all()).await;
+        listed.expect("messages can be listed").items
+    }
+
+    pub(super) async fn attempts_of(&self, app: AppId, scope: AttemptScope) -> Vec<AttemptRecord> {
+        let filter = AttemptFilter::default();
+        let listed = self.ports.log.attempts(app, scope, &filter, all()).await;
+        listed.expect("attempts can be listed").items
+    }
+
+    pub(super) async fn destinations_of(&self, app: AppId, message: MessageId) -> Vec<Destination> {
+        let listed = self.ports.log.destinations(app, message, all()).await;
+        listed.expect("destinations can be listed").items
     }
 }

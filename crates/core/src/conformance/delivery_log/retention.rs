@@ -1,6 +1,5 @@
 //! What is old goes, in small batches; what is not stays.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::records::{HOUR, event_id, id, with};
@@ -8,9 +7,7 @@ use crate::conformance::Fixture;
 use crate::conformance::paging::all;
 use crate::conformance::stage::{PAST_SHORT, SHORT, Stage, assert_same};
 use crate::message::MessageRecord;
-use crate::ports::{
-    AttemptFilter, AttemptScope, Destination, DestinationStatus, LogRecord, MessageFilter,
-};
+use crate::ports::{AttemptScope, Destination, DestinationStatus, LogRecord, MessageFilter};
 use crate::time::Timestamp;
 
 /// Older than this by itself, whatever portions of time the log is kept in.
@@ -104,11 +101,9 @@ pub async fn retention_removes_what_is_older_and_nothing_else(fixture: &dyn Fixt
         let found = stage.attempt(*app, attempt.id).await;
         assert_eq!(found.as_ref(), (!old).then_some(attempt));
         let scope = AttemptScope::Message(id(message));
-        let attempts = log.attempts(*app, scope, &AttemptFilter::default(), all());
-        assert_eq!(attempts.await.unwrap().items.is_empty(), *old);
-        let destinations = log.destinations(*app, id(message), all()).await;
+        assert_eq!(stage.attempts_of(*app, scope).await.is_empty(), *old);
         assert_eq!(
-            destinations.unwrap().items.is_empty(),
+            stage.destinations_of(*app, id(message)).await.is_empty(),
             *old,
             "destinations go with their message"
         );
@@ -132,8 +127,7 @@ pub async fn retention_removes_what_is_older_and_nothing_else(fixture: &dyn Fixt
             assert_same(&listed, &wanted, "lists show what is there");
         }
         let scope = AttemptScope::Endpoint(endpoint);
-        let listed = log.attempts(app, scope, &AttemptFilter::default(), all());
-        let listed = listed.await.unwrap().items;
+        let listed = stage.attempts_of(app, scope).await;
         let listed: Vec<_> = listed.iter().map(|attempt| attempt.id).collect();
         let wanted: Vec<_> = kept.iter().map(|(.., attempt)| attempt.id).collect();
         assert_same(&listed, &wanted, "lists show what is there");
@@ -205,13 +199,9 @@ pub async fn retention_empties_payloads_that_have_outlived_their_time(fixture: &
             "a payload is kept until {until}; it is {now}"
         );
     }
-    let listed = stage
-        .log()
-        .messages(app, &MessageFilter::default(), all())
-        .await
-        .unwrap();
-    assert_eq!(listed.items.len(), rows.len(), "the messages stay");
-    let without = listed.items.iter().filter(|message| !message.has_payload);
+    let listed = stage.messages_of(app).await;
+    assert_eq!(listed.len(), rows.len(), "the messages stay");
+    let without = listed.iter().filter(|message| !message.has_payload);
     assert_eq!(without.count(), rows.len() / 3 * 2, "lists say so, too");
     assert_eq!(stage.retain_log(keep_from).await, 0, "once is enough");
 }
@@ -243,9 +233,7 @@ pub async fn retention_disturbs_nobody_who_records(fixture: &dyn Fixture) {
     });
     stage.retain_log(keep_from).await;
     writing.await.unwrap();
-    let log = Arc::clone(&stage.ports.log);
-    let listed = log.messages(app, &MessageFilter::default(), all()).await;
-    let listed: Vec<_> = listed.unwrap().items.iter().map(id).collect();
+    let listed: Vec<_> = stage.messages_of(app).await.iter().map(id).collect();
     let wanted: Vec<_> = new.iter().map(id).collect();
     assert_same(
         &listed,

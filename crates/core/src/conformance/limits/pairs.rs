@@ -73,7 +73,7 @@ impl Stage<'_> {
         self.settle(vec![settlement]).await;
     }
 
-    pub(super) async fn record(&mut self, pair: PairKey) -> Option<PairRecord> {
+    pub(super) async fn pair_record(&mut self, pair: PairKey) -> Option<PairRecord> {
         let now = self.now();
         let record = self.ports.limits.pair(now, pair).await;
         record.expect("pair records can be read")
@@ -113,7 +113,7 @@ pub async fn claims_follow_the_table(fixture: &dyn Fixture) {
     let mut stage = Stage::open(fixture).await;
     let pair = stage.pair();
     assert_eq!(
-        stage.record(pair).await,
+        stage.pair_record(pair).await,
         None,
         "no record before the first claim"
     );
@@ -124,7 +124,7 @@ pub async fn claims_follow_the_table(fixture: &dyn Fixture) {
         "no record: granted"
     );
     let leased = waiting(ChainId::FIRST, 2, Some(claim.lease_until));
-    assert_eq!(stage.record(pair).await, Some(leased));
+    assert_eq!(stage.pair_record(pair).await, Some(leased));
     let lease = Verdict::Leased(claim.lease_until);
     assert_eq!(stage.claim_one(pair, ChainId::FIRST, 2).await, lease);
     assert_eq!(
@@ -139,7 +139,7 @@ pub async fn claims_follow_the_table(fixture: &dyn Fixture) {
     );
     assert_eq!(stage.claim_one(pair, TASK, 2).await, Verdict::Superseded);
     assert_eq!(
-        stage.record(pair).await,
+        stage.pair_record(pair).await,
         Some(leased),
         "a refused claim changes nothing"
     );
@@ -158,7 +158,7 @@ pub async fn claims_follow_the_table(fixture: &dyn Fixture) {
         let pair = stage.pair();
         stage.settle_one(pair, 1, PairOutcome::Ended(state)).await;
         assert_eq!(
-            stage.record(pair).await,
+            stage.pair_record(pair).await,
             Some(ended(ChainId::FIRST, 1, state)),
             "an unguarded first attempt leaves its record when it is settled"
         );
@@ -303,7 +303,7 @@ pub async fn each_attempt_is_made_once_however_many_carry_it(fixture: &dyn Fixtu
         "an attempt was granted to nobody"
     );
     assert_eq!(
-        stage.record(pair).await,
+        stage.pair_record(pair).await,
         Some(ended(ChainId::FIRST, ATTEMPTS, PairState::Dead))
     );
 }
@@ -334,7 +334,7 @@ pub async fn the_first_final_state_stands(fixture: &dyn Fixture) {
             }
         })
         .await;
-        let first = stage.record(pair).await;
+        let first = stage.pair_record(pair).await;
         assert!(
             seen.iter().all(|record| *record == first),
             "once a final state was seen it stands: {seen:?}"
@@ -349,7 +349,7 @@ pub async fn the_first_final_state_stands(fixture: &dyn Fixture) {
                 stage.settle_one(pair, attempt, outcome).await;
             }
         }
-        assert_eq!(stage.record(pair).await, first, "a final state stands");
+        assert_eq!(stage.pair_record(pair).await, first, "a final state stands");
     }
 }
 
@@ -361,7 +361,7 @@ pub async fn a_pair_that_was_handed_on_waits_for_its_next_attempt(fixture: &dyn 
     stage.claim_one(pair, ChainId::FIRST, 1).await;
     stage.settle_one(pair, 1, handed_on).await;
     assert_eq!(
-        stage.record(pair).await,
+        stage.pair_record(pair).await,
         Some(waiting(ChainId::FIRST, 2, None))
     );
     assert_eq!(
@@ -373,11 +373,11 @@ pub async fn a_pair_that_was_handed_on_waits_for_its_next_attempt(fixture: &dyn 
         stage.claim_one(pair, ChainId::FIRST, 2).await,
         Verdict::Granted
     );
-    let held = stage.record(pair).await;
+    let held = stage.pair_record(pair).await;
     stage.settle_one(pair, 1, handed_on).await;
     stage.settle_one(pair, 1, PairOutcome::Released).await;
     assert_eq!(
-        stage.record(pair).await,
+        stage.pair_record(pair).await,
         held,
         "a late report of attempt 1 does not take attempt 2 from its holder"
     );
@@ -402,7 +402,7 @@ pub async fn a_released_attempt_can_be_claimed_again(fixture: &dyn Fixture) {
         );
         stage.settle_one(pair, 1, PairOutcome::Released).await;
         assert_eq!(
-            stage.record(pair).await,
+            stage.pair_record(pair).await,
             Some(waiting(ChainId::FIRST, 1, None))
         );
     }
@@ -470,7 +470,7 @@ pub async fn a_new_chain_takes_over(fixture: &dyn Fixture) {
         stage.open_chain(pair, TASK).await;
         let fresh = Some(waiting(TASK, 1, None));
         assert_eq!(
-            stage.record(pair).await,
+            stage.pair_record(pair).await,
             fresh,
             "a new chain waits for its attempt 1"
         );
@@ -488,7 +488,7 @@ pub async fn a_new_chain_takes_over(fixture: &dyn Fixture) {
             stage.settle_one(pair, 5, outcome).await;
         }
         assert_eq!(
-            stage.record(pair).await,
+            stage.pair_record(pair).await,
             fresh,
             "what the old chain settles does not count"
         );
@@ -502,18 +502,22 @@ pub async fn opening_the_current_chain_again_changes_nothing(fixture: &dyn Fixtu
     let pair = stage.pair();
     stage.open_chain(pair, TASK).await;
     stage.claim_one(pair, TASK, 1).await;
-    let held = stage.record(pair).await;
+    let held = stage.pair_record(pair).await;
     stage.open_chain(pair, TASK).await;
-    assert_eq!(stage.record(pair).await, held, "it takes no lease away");
+    assert_eq!(
+        stage.pair_record(pair).await,
+        held,
+        "it takes no lease away"
+    );
     let handed_on = PairOutcome::HandedOn { next_attempt: 2 };
     let ended = PairOutcome::Ended(PairState::Dead);
     for (attempt, outcome) in [(1, handed_on), (2, ended)] {
         let settlement = stage.settlement_of(pair, TASK, attempt, outcome);
         stage.settle(vec![settlement]).await;
-        let before = stage.record(pair).await;
+        let before = stage.pair_record(pair).await;
         stage.open_chain(pair, TASK).await;
         assert_eq!(
-            stage.record(pair).await,
+            stage.pair_record(pair).await,
             before,
             "it begins nothing anew after {outcome:?}"
         );
@@ -568,7 +572,7 @@ pub async fn pair_records_are_kept_as_long_as_asked(fixture: &dyn Fixture) {
             .await;
         for pair in all {
             assert!(
-                stage.record(pair).await.is_some(),
+                stage.pair_record(pair).await.is_some(),
                 "a record is kept until the time that was asked for"
             );
         }
@@ -576,7 +580,7 @@ pub async fn pair_records_are_kept_as_long_as_asked(fixture: &dyn Fixture) {
     stage.time.pass(PAST_SHORT).await;
     for pair in [claimed, settled, opened] {
         assert_eq!(
-            stage.record(pair).await,
+            stage.pair_record(pair).await,
             None,
             "an expired record counts as absent without anybody removing it"
         );
@@ -587,7 +591,7 @@ pub async fn pair_records_are_kept_as_long_as_asked(fixture: &dyn Fixture) {
         );
     }
     for pair in [long_then_short, short_then_long, long_claim] {
-        let record = stage.record(pair).await.map(|record| record.state);
+        let record = stage.pair_record(pair).await.map(|record| record.state);
         assert_eq!(
             record,
             Some(PairState::Delivered),
@@ -618,13 +622,13 @@ pub async fn pair_records_survive_a_crash(fixture: &dyn Fixture) {
             }
             _ => stage.open_chain(*pair, TASK).await,
         }
-        wanted.push(stage.record(*pair).await);
+        wanted.push(stage.pair_record(*pair).await);
     }
     let mut stage = stage.crash().await;
     for (pair, wanted) in pairs.iter().zip(wanted) {
         assert!(wanted.is_some());
         assert_eq!(
-            stage.record(*pair).await,
+            stage.pair_record(*pair).await,
             wanted,
             "a pair record survives a crash, its lease included"
         );

@@ -33,7 +33,7 @@ pub async fn pairs_behave_like_the_model(fixture: &dyn Fixture) {
         }
         for pair in &pairs {
             assert_eq!(
-                stage.record(*pair).await,
+                stage.pair_record(*pair).await,
                 model.get(pair).copied(),
                 "after step {step} the record is not what the decisions make it"
             );

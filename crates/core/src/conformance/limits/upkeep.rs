@@ -101,7 +101,7 @@ pub async fn retaining_removes_what_has_expired_and_nothing_else(fixture: &dyn F
     for settlement in settlements {
         let lives = settlement.keep_until == now + LONG;
         assert_eq!(
-            stage.record(settlement.pair).await.is_some(),
+            stage.pair_record(settlement.pair).await.is_some(),
             lives,
             "of pair records, what has expired is removed and nothing else"
         );

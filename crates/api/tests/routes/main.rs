@@ -1,0 +1,26 @@
+//! The API as its clients see it: requests in, responses out, on the embedded backend in a temporary directory. The
+//! modules mirror the URLs.
+//!
+//! Whatever a test asks for, `support` checks that an error is JSON of the agreed shape.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic is the report, in its helpers, too"
+)]
+
+mod app;
+mod attempt;
+mod auth;
+mod dead_letter;
+mod edge;
+mod endpoint;
+mod endpoint_headers;
+mod endpoint_secret;
+mod event_type;
+mod faults;
+mod fuzz;
+mod health;
+mod idempotency;
+mod msg;
+mod outages;
+mod paging;
+mod support;
