@@ -3,7 +3,7 @@
 //! A port's contract is written above its trait; here it is written once more, as cases. A backend runs those
 //! of the ports it implements, unchanged, from its own tests:
 //!
-//! ```ignore
+//! ```text
 //! postrider_core::conformance_suite!(MyFixture::new());    // all five ports
 //! postrider_core::conformance_broker!(MyFixture::new());   // or one at a time
 //! ```

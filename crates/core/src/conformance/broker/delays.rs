@@ -18,10 +18,10 @@ const STEP: Duration = Duration::from_millis(100);
 
 impl Stage<'_> {
     /// Lets time pass step by step until `count` items have come; says when each did. On a clock that stands
-    /// still nothing may come after `latest`.
+    /// still, all are there at `latest`.
     async fn arrivals(&mut self, count: usize, latest: Timestamp) -> Vec<(Timestamp, Held)> {
         let limit = if self.time.stands_still() {
-            latest + STEP
+            latest
         } else {
             latest + PATIENCE
         };
@@ -33,11 +33,11 @@ impl Stage<'_> {
             found += held.iter().map(|held| held.items.len()).sum::<usize>();
             arrived.extend(held.into_iter().map(|held| (now, held)));
             assert!(
-                found >= count || now <= limit,
+                found >= count || now < limit,
                 "{found} of {count} items came by {now}, all were due by {latest}"
             );
             if found < count {
-                self.time.pass(STEP).await;
+                self.time.pass(STEP.min(limit.since(now))).await;
             }
         }
         arrived

@@ -156,6 +156,8 @@ pub async fn retention_empties_payloads_that_have_outlived_their_time(fixture: &
     let mut rows = Vec::new();
     for index in 0..150 {
         let until = match index % 3 {
+            // Over now, to the millisecond, or for long.
+            0 if index % 2 == 0 => now,
             0 => now - HOUR,
             1 => now + SHORT,
             _ => now + HOUR * 24 * 5,
