@@ -2,9 +2,11 @@
 //!
 //! A snapshot is used as long as nothing says that it is old. Three things do: a change notice, a message that
 //! was accepted at a newer version, and a look-up by a uid that the snapshot does not carry (any more). A notice
-//! that arrives while a snapshot is being read leaves a *floor* behind, so that the older snapshot is not kept.
+//! that arrives while a snapshot is being read leaves a *floor* behind, so that the older snapshot is not kept; a
+//! notice that anything may have changed begins another *generation*, and what was read in the one before is not kept.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use moka::sync::Cache;
 
@@ -25,6 +27,7 @@ pub struct RegistryCache {
     apps: Cache<AppId, Arc<AppSnapshot>>,
     names: Cache<(OrgId, Uid), AppId>,
     floors: Cache<AppId, u64>,
+    generation: AtomicU64,
 }
 
 impl std::fmt::Debug for RegistryCache {
@@ -49,6 +52,7 @@ impl RegistryCache {
                 .build(),
             names: Cache::new(CAPACITY_NAMES),
             floors: Cache::new(CAPACITY_NAMES),
+            generation: AtomicU64::new(0),
         }
     }
 
@@ -67,11 +71,13 @@ impl RegistryCache {
             return Ok(Some(cached));
         }
         for _ in 0..READS {
+            let generation = self.generation.load(Ordering::Acquire);
             let Some(snapshot) = self.registry.snapshot(id).await?.map(Arc::new) else {
                 self.apps.invalidate(&id);
                 return Ok(None);
             };
-            if fresh(&snapshot) {
+            let current = generation == self.generation.load(Ordering::Acquire);
+            if current && fresh(&snapshot) {
                 self.apps.insert(id, Arc::clone(&snapshot));
                 return Ok(Some(snapshot));
             }
@@ -140,7 +146,10 @@ impl RegistryCache {
             Some(apps) => apps
                 .iter()
                 .for_each(|(id, version)| self.note(*id, *version)),
-            None => self.apps.invalidate_all(),
+            None => {
+                self.generation.fetch_add(1, Ordering::AcqRel);
+                self.apps.invalidate_all();
+            }
         }
     }
 

@@ -48,7 +48,7 @@ async fn run(
         tokio::select! {
             biased;
             taken = queue.recv_many(&mut batch, BATCH) => if taken == 0 { return },
-            () = closing.cancelled() => queue.close(),
+            () = closing.cancelled(), if !queue.is_closed() => queue.close(),
         }
         if !batch.is_empty() {
             acknowledge(&*broker, std::mem::take(&mut batch), &closing).await;

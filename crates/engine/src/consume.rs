@@ -15,6 +15,8 @@ use crate::pack;
 const BATCH: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The wall clock is looked at this often: it may be set forward, or go on while the machine sleeps, and timers do not.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What this process holds.
 #[derive(Debug, Default)]
@@ -86,7 +88,7 @@ fn spawn(context: &Arc<Context>, held: &Arc<Held>, leased: Leased) {
 async fn wait(context: &Context, next_due: Option<Timestamp>) {
     let due = async {
         match next_due {
-            Some(due) => tokio::time::sleep(due.since(context.now())).await,
+            Some(due) => tokio::time::sleep(due.since(context.now()).min(LONGEST_WAIT)).await,
             None => std::future::pending().await,
         }
     };

@@ -8,6 +8,7 @@ use postrider_core::dead_letter::{DeadLetter, DeadNote, DeadReason, NOTE_RESPONS
 use postrider_core::endpoint::Endpoint;
 use postrider_core::id::DeadLetterId;
 use postrider_core::message::{Event, Item, Target, Work};
+use postrider_core::pair::{PairKey, PairRecord, PairState};
 use postrider_core::ports::{EndpointKey, RegistryError, Until};
 use tracing::{info, warn};
 
@@ -55,13 +56,30 @@ pub(crate) async fn give_up(
     .await
 }
 
-/// Files a dead letter.
+/// Files a dead letter, unless the pair has come to another end since: when the process dies between making the dead
+/// letter durable and recording its outcome, the last attempt is made once more and may succeed.
 pub(crate) async fn file(context: &Context, event: &Arc<Event>, note: &DeadNote) -> Settled {
+    let pair = PairKey {
+        app: event.app,
+        message: event.message,
+        endpoint: note.endpoint,
+    };
+    match context.ports.limits.pair(context.now(), pair).await {
+        Ok(Some(record)) if is_revived(&record, note) => return Settled::Yes,
+        Ok(_) => {}
+        Err(error) => return settled(Err(error)),
+    }
     let letter = DeadLetter::Delivery {
         event: Arc::clone(event),
         note: note.clone(),
     };
     settled(context.ports.dead_letters.put(vec![letter]).await)
+}
+
+/// Whether the pair was delivered or canceled after all, or another chain has taken over.
+fn is_revived(record: &PairRecord, note: &DeadNote) -> bool {
+    let ended_otherwise = matches!(record.state, PairState::Delivered | PairState::Canceled);
+    record.chain != note.chain || ended_otherwise
 }
 
 fn cut(mut text: String) -> String {

@@ -1,7 +1,9 @@
 //! One delivery: one message, one endpoint, one attempt.
 //!
 //! ```text
-//!  slot? ── stopping ──▶ released
+//!  slot? ── stopping ──▶ put off, unclaimed
+//!    │
+//!  ours? ── done, or somebody else's ──▶ nothing, or put off until their lease ends
 //!    │
 //!  still wanted? ── no ──▶ canceled, unknown ──▶ released
 //!    │
@@ -17,6 +19,9 @@
 //! The decisions are elsewhere and pure: [`plan::standing`], [`attempt::dispose`], [`pair::settle`]. Here they are
 //! carried out, in this order and no other. *Released* means that no attempt was used up: the same target is durable
 //! in the broker once more.
+//!
+//! A claim comes after the slot, because a lease is as long as a request and does not wait for one to begin: claimed
+//! before, it would lapse where slots are scarce, and a second carrier would make the same attempt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,30 +33,37 @@ use postrider_core::message::{Item, Target, Work};
 use postrider_core::pair::{PairKey, PairOutcome, PairState};
 use postrider_core::ports::{Destination, DestinationStatus, LogRecord, Settlement, Until};
 use postrider_core::time::Timestamp;
+use prometheus::IntGauge;
 use tracing::warn;
 
 use crate::context::Context;
 use crate::dead;
 use crate::gate::Admission;
-use crate::item::put_off;
+use crate::item::{Guard, put_off};
 use crate::observer::Observation;
 use crate::pack::Settled;
 use crate::plan::{self, Standing};
 use crate::recorder::Outcome;
 use crate::sender::Outgoing;
 
+mod claim;
 mod request;
 
 /// How long the record of a pair is kept that has ended: as long as a pack with it may come again.
-const KEEP_ENDED_PAIR: Duration = Duration::from_secs(600);
+pub(crate) const KEEP_ENDED_PAIR: Duration = Duration::from_secs(600);
 
 /// Makes one attempt and settles it.
-pub(crate) async fn run(context: &Context, item: &Item, target: &Target) -> Settled {
+pub(crate) async fn run(context: &Context, item: &Item, target: &Target, guard: Guard) -> Settled {
     let slot = tokio::select! {
         biased;
         slot = context.slots.acquire() => slot,
-        () = context.stopping.cancelled() => return release(context, item, target, Until::Now).await,
+        () = context.stopping.cancelled() => return put_back(context, item, target, Until::Now).await,
     };
+    if guard == Guard::Claim
+        && let Err(end) = claim::claim(context, item, target).await
+    {
+        return end;
+    }
     // Asked only now, because waiting for a slot takes time: nothing is sent to whom it is no longer wanted.
     let endpoint = match wanted_by(context, item, target).await {
         Ok(Standing::Go(endpoint)) => endpoint,
@@ -122,13 +134,27 @@ async fn send(
         },
         Err(failure) => return Some(Reply::failed(failure, Duration::ZERO)),
     };
-    context.metrics.in_flight.inc();
-    let reply = tokio::select! {
+    let _counted = InFlight::new(&context.metrics.in_flight);
+    tokio::select! {
         reply = context.sender.send(outgoing) => Some(reply),
         () = context.cut_off.cancelled() => None,
-    };
-    context.metrics.in_flight.dec();
-    reply
+    }
+}
+
+/// Counts a request for as long as it is under way, however it ends.
+struct InFlight<'a>(&'a IntGauge);
+
+impl<'a> InFlight<'a> {
+    fn new(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 async fn settle(context: &Context, made: &Made<'_>) -> Settled {
@@ -195,10 +221,15 @@ async fn retry(context: &Context, made: &Made<'_>, due: Timestamp, until: Until)
     .await
 }
 
-/// The same target once more, guarded; no attempt is used up.
-async fn release(context: &Context, item: &Item, target: &Target, until: Until) -> Settled {
+/// The same target once more, guarded. Its pair is left alone: whoever has not claimed it cannot release it.
+async fn put_back(context: &Context, item: &Item, target: &Target, until: Until) -> Settled {
     let later = plan::again(item, Work::Targets(vec![target.clone()]), until);
-    if put_off(context, later, "released").await == Settled::No {
+    put_off(context, later, "released").await
+}
+
+/// The same target once more, after it was claimed; no attempt is used up.
+async fn release(context: &Context, item: &Item, target: &Target, until: Until) -> Settled {
+    if put_back(context, item, target, until).await == Settled::No {
         return Settled::No;
     }
     let settlement = settlement(context, item, target, PairOutcome::Released);

@@ -1,25 +1,26 @@
-//! One item: find out whom to try, claim where somebody else might be trying, and try them all at once.
+//! One item: find out whom to try, and try them all at once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use postrider_core::application::AppSnapshot;
+use postrider_core::endpoint::Endpoint;
 use postrider_core::matching;
-use postrider_core::message::{Item, MessageRecord, Target, Work};
-use postrider_core::pair::{ChainId, PairKey, Verdict};
-use postrider_core::ports::{Claim, HandOff, LogRecord, PortError, Until};
-use postrider_core::time::Timestamp;
-use tracing::{debug, warn};
+use postrider_core::message::{Event, Item, MessageRecord, Target, Work};
+use postrider_core::pair::{ChainId, PairKey};
+use postrider_core::ports::{HandOff, LogRecord, PortError, Until};
+use tracing::warn;
 
 use crate::context::Context;
 use crate::dead;
 use crate::deliver;
-use crate::pack::Settled;
+use crate::pack::{Settled, contained};
 use crate::plan;
 use crate::recorder::Outcome;
 
-/// A claim outlives the longest that a request can take by this.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// By how much the clocks of those who change endpoints and of those who accept events may differ.
+const CLOCKS_APART: Duration = Duration::from_secs(300);
 
 /// Whether somebody else may have been at this work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +56,13 @@ async fn settle_event(context: &Context, item: &Item, guard: Guard) -> Settled {
     let app = match context.cache.app(event.app, event.registry_version).await {
         Ok(Some(app)) => app,
         Ok(None) => return Settled::Yes,
-        Err(error) => return registry_away(context, item, event.accepted_at, &error).await,
+        Err(error) => return unknown(context, item, &error, "registry_away").await,
     };
     if guard == Guard::Claim {
         remember_event(context, item).await;
-        cancel_what_no_longer_matches(context, item, &app).await;
+        if let Err(error) = cancel_what_no_longer_matches(context, item, &app).await {
+            return unknown(context, item, &error, "store_away").await;
+        }
     }
     let targets = plan::first_targets(event, &app, now);
     if targets.len() > plan::CHUNK {
@@ -84,21 +87,19 @@ async fn remember_event(context: &Context, item: &Item) {
 async fn cancel_what_no_longer_matches(
     context: &Context,
     item: &Item,
-    app: &postrider_core::AppSnapshot,
-) {
-    let event = &item.event;
-    for endpoint in app
-        .endpoints
-        .iter()
-        .filter(|endpoint| !matching::matches(endpoint, event))
-    {
+    app: &AppSnapshot,
+) -> Result<(), PortError> {
+    let event = &*item.event;
+    let once_matched = |endpoint: &&Arc<Endpoint>| {
+        !matching::matches(endpoint, event) && may_have_matched(endpoint, event)
+    };
+    for endpoint in app.endpoints.iter().filter(once_matched) {
         let pair = PairKey {
             app: event.app,
             message: event.message,
             endpoint: endpoint.id,
         };
-        let waiting = context.ports.limits.pair(context.now(), pair).await;
-        if let Ok(Some(record)) = waiting
+        if let Some(record) = context.ports.limits.pair(context.now(), pair).await?
             && record.chain == ChainId::FIRST
             && !record.state.is_final()
         {
@@ -109,6 +110,14 @@ async fn cancel_what_no_longer_matches(
             deliver::cancel(context, item, &target).await;
         }
     }
+    Ok(())
+}
+
+/// Only what has changed since the event was accepted can have matched it then and not now; the others are not
+/// worth a look into the store each.
+fn may_have_matched(endpoint: &Endpoint, event: &Event) -> bool {
+    endpoint.created_version <= event.registry_version
+        && endpoint.updated_at + CLOCKS_APART >= event.accepted_at
 }
 
 async fn settle_targets(
@@ -123,18 +132,10 @@ async fn settle_targets(
         let until = Until::Exactly(target.due);
         plan::again(item, Work::Targets(vec![target]), until)
     });
-    let mut put_off: Vec<HandOff> = waiting.collect();
-    let (mine, leased) = match guard {
-        Guard::None => (due, Vec::new()),
-        Guard::Claim => match claim(context, item, due, now).await {
-            Ok(sorted) => sorted,
-            Err(end) => return end,
-        },
-    };
-    put_off.extend(leased);
+    let put_off: Vec<HandOff> = waiting.collect();
     let deliveries = join_all(
-        mine.iter()
-            .map(|target| deliver::run(context, item, target)),
+        due.iter()
+            .map(|target| contained(deliver::run(context, item, target, guard))),
     );
     let (ends, waits) = tokio::join!(deliveries, put_off_all(context, put_off, "not_yet"));
     if waits == Settled::No || ends.contains(&Settled::No) {
@@ -144,89 +145,23 @@ async fn settle_targets(
     }
 }
 
-/// Sorts targets into those that are ours now and those that wait for the end of somebody's lease. What has been
-/// done already is dropped.
-async fn claim(
-    context: &Context,
-    item: &Item,
-    targets: Vec<Target>,
-    now: Timestamp,
-) -> Result<(Vec<Target>, Vec<HandOff>), Settled> {
-    if targets.is_empty() {
-        return Ok((targets, Vec::new()));
-    }
-    let claims: Vec<Claim> = targets
-        .iter()
-        .map(|target| claim_of(context, item, target, now))
-        .collect();
-    let verdicts = match context.ports.limits.claim(now, &claims).await {
-        Ok(verdicts) => verdicts,
-        Err(error) => return Err(store_away(context, item, targets, now, &error).await),
-    };
-    let (mut mine, mut waiting) = (Vec::with_capacity(targets.len()), Vec::new());
-    for (target, verdict) in targets.into_iter().zip(verdicts) {
-        match verdict {
-            Verdict::Granted => mine.push(target),
-            Verdict::Leased(until) => {
-                waiting.push(plan::again(
-                    item,
-                    Work::Targets(vec![target]),
-                    Until::Exactly(until),
-                ));
-            }
-            Verdict::Finished(_) | Verdict::Superseded => {
-                context.metrics.claims_lost.inc();
-                debug!(message = %item.event.message, endpoint = %target.endpoint, ?verdict, "already done");
-            }
-        }
-    }
-    Ok((mine, waiting))
-}
-
-fn claim_of(context: &Context, item: &Item, target: &Target, now: Timestamp) -> Claim {
-    Claim {
-        pair: PairKey {
-            app: item.event.app,
-            message: item.event.message,
-            endpoint: target.endpoint,
-        },
-        chain: target.chain,
-        attempt: target.attempt,
-        lease_until: now + context.config.request_timeout + LEASE_MARGIN,
-        keep_until: context.keep_waiting_pair(now),
-    }
-}
-
-/// Without the store nobody can say whether an attempt was made: it is put off, unsent.
-async fn store_away(
-    context: &Context,
-    item: &Item,
-    targets: Vec<Target>,
-    now: Timestamp,
-    error: &PortError,
-) -> Settled {
-    warn!(%error, "cannot claim deliveries; they are put off");
-    let due = targets.iter().map(|target| target.due).min().unwrap_or(now);
-    let later = plan::again(item, Work::Targets(targets), plan::pause(due, now));
-    put_off(context, later, "store_away").await
-}
-
-async fn registry_away(
-    context: &Context,
-    item: &Item,
-    due: Timestamp,
-    error: &PortError,
-) -> Settled {
-    warn!(%error, "cannot tell who subscribes; the event is put off");
-    let later = plan::again(item, item.work.clone(), plan::pause(due, context.now()));
-    put_off(context, later, "registry_away").await
+/// Whom an event is for cannot be said now: it is put off as it is, since it was to be matched.
+async fn unknown(context: &Context, item: &Item, error: &PortError, why: &'static str) -> Settled {
+    warn!(%error, "cannot tell who gets an event; it is put off");
+    let due = item.event.deliver_at.unwrap_or(item.event.accepted_at);
+    let until = plan::pause(due, context.now());
+    put_off(context, plan::again(item, item.work.clone(), until), why).await
 }
 
 pub(crate) async fn put_off(context: &Context, later: HandOff, why: &'static str) -> Settled {
     put_off_all(context, vec![later], why).await
 }
 
-async fn put_off_all(context: &Context, later: Vec<HandOff>, why: &'static str) -> Settled {
+pub(crate) async fn put_off_all(
+    context: &Context,
+    later: Vec<HandOff>,
+    why: &'static str,
+) -> Settled {
     if later.is_empty() {
         return Settled::Yes;
     }

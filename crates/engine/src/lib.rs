@@ -95,6 +95,7 @@ impl Engine {
         self.context.close_background();
         self.background.close();
         clean &= timeout(SETTLE_TIME, self.background.wait()).await.is_ok();
+        clean &= !self.context.recorder.is_behind();
         DrainReport { clean }
     }
 

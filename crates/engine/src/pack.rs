@@ -1,6 +1,7 @@
 //! One pack: read it, work on all its items at once, let it go when each is settled.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -9,17 +10,19 @@ use postrider_core::dead_letter::DeadLetter;
 use postrider_core::envelope::{self, EnvelopeError};
 use postrider_core::id::DeadLetterId;
 use postrider_core::message::Item;
-use postrider_core::ports::{Pack, PortError, Source};
+use postrider_core::ports::{Pack, PortError, Source, Until};
 use tracing::{error, warn};
 
 use crate::context::Context;
 use crate::item::{self, Guard};
+use crate::plan;
 
 /// A pack that was delivered this often without being settled kills whoever touches it, or so it seems: it is set
 /// apart, unread.
 const DELIVERY_LIMIT: u32 = 5;
 /// What kills even alone this often is poison.
 const QUARANTINE_LIMIT: u32 = 3;
+const SPLIT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How work ended for its pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,16 +36,22 @@ pub(crate) enum Settled {
 }
 
 pub(crate) async fn run(context: &Context, pack: Pack) {
-    let work = AssertUnwindSafe(settle(context, &pack)).catch_unwind();
-    let settled = work.await.unwrap_or_else(|_| {
-        error!(receipt = ?pack.receipt, "working on a pack panicked; it is given back");
-        Settled::No
-    });
-    match settled {
+    match contained(settle(context, &pack)).await {
         Settled::Yes => context.acker.ack(pack.receipt).await,
         Settled::No => give_back(context, &pack).await,
         Settled::Apart => {}
     }
+}
+
+/// A panic ends this piece of work, not what is under way beside it: that is not to be made again.
+pub(crate) async fn contained(work: impl Future<Output = Settled>) -> Settled {
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            error!("working on a delivery panicked; its pack is given back");
+            Settled::No
+        })
 }
 
 async fn settle(context: &Context, pack: &Pack) -> Settled {
@@ -63,6 +72,9 @@ async fn settle(context: &Context, pack: &Pack) -> Settled {
 }
 
 async fn settle_items(context: &Context, pack: &Pack, items: Vec<Item>) -> Settled {
+    if pack.source == Source::Quarantine && items.len() > 1 {
+        return split(context, &items).await;
+    }
     let seen_before = pack.redelivered || pack.returned || pack.source == Source::Quarantine;
     let work = items.iter().map(|item| {
         let guard = if seen_before || item.maybe_dup {
@@ -70,7 +82,7 @@ async fn settle_items(context: &Context, pack: &Pack, items: Vec<Item>) -> Settl
         } else {
             Guard::None
         };
-        item::settle(context, item, guard)
+        contained(item::settle(context, item, guard))
     });
     let ends = join_all(work).await;
     if ends.contains(&Settled::No) {
@@ -78,6 +90,13 @@ async fn settle_items(context: &Context, pack: &Pack, items: Vec<Item>) -> Settl
     } else {
         Settled::Yes
     }
+}
+
+/// One of them ends the process: each goes on by itself, so that only that one is given up. They are put off a little
+/// because only what waits is sure to share no pack.
+async fn split(context: &Context, items: &[Item]) -> Settled {
+    let alone = |item| plan::again(item, item.work.clone(), Until::After(SPLIT_PAUSE));
+    item::put_off_all(context, items.iter().map(alone).collect(), "split").await
 }
 
 async fn quarantine(context: &Context, pack: &Pack) -> Settled {

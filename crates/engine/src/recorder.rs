@@ -8,15 +8,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use postrider_core::ports::{LogRecord, PortError, Ports, Settlement};
 use postrider_core::time::Clock;
+use prometheus::IntCounter;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::deliver::KEEP_ENDED_PAIR;
 use crate::metrics::Metrics;
 
 const BATCH: usize = 512;
@@ -44,6 +48,7 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     entries: mpsc::Sender<Entry>,
+    behind: Arc<AtomicBool>,
     closing: CancellationToken,
 }
 
@@ -56,7 +61,9 @@ impl Recorder {
     ) -> Self {
         let (entries, queue) = mpsc::channel(BATCH * 8);
         let closing = CancellationToken::new();
+        let behind = Arc::new(AtomicBool::new(false));
         let writer = Writer {
+            behind: Arc::clone(&behind),
             ports: ports.clone(),
             clock,
             metrics,
@@ -64,13 +71,23 @@ impl Recorder {
             complained: false,
         };
         background.spawn(writer.run(queue, closing.clone()));
-        Self { entries, closing }
+        Self {
+            entries,
+            behind,
+            closing,
+        }
     }
 
-    /// Completes once the outcome is stored, or is known to have to wait for the store: `false` then.
+    /// Completes once the outcome is stored, or is known to have to wait for the store: `false` then. The log may
+    /// lag behind.
     pub(crate) async fn record(&self, outcome: Outcome) -> bool {
         let (stored, answer) = oneshot::channel();
         self.entries.send(Entry { outcome, stored }).await.is_ok() && answer.await.is_ok()
+    }
+
+    /// Whether there are pair records that the store does not have yet; what it says of pairs is not to be relied on.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.load(Relaxed)
     }
 
     pub(crate) fn close(&self) {
@@ -129,6 +146,7 @@ struct Writer {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     kept: Kept,
+    behind: Arc<AtomicBool>,
     complained: bool,
 }
 
@@ -158,53 +176,49 @@ impl Writer {
         if self.kept.is_empty() {
             return;
         }
-        match self.flush().await {
-            Ok(()) => {
-                self.recovered();
-                // X
+        let (settled, logged) = self.flush().await;
+        self.behind.store(settled.is_err(), Relaxed);
+        if settled.is_ok() {
+            for stored in waiting {
+                // Whoever waited may be gone.
+                let _ = stored.send(());
             }
-            // Dropping the senders tells the waiters.
+        }
+        // Where it is not stored, dropping the senders tells the waiters.
+        match settled.and(logged) {
+            Ok(()) => self.recovered(),
             Err(error) => self.failed(&error),
         }
     }
 
-    async fn flush(&mut self) -> Result<(), PortError> {
-        while !self.kept.is_empty() {
-            let settlements = first(&self.kept.settlements);
-            let log = first(&self.kept.log);
-            let (settled, logged) = (settlements.len(), log.len());
-            let now = self.clock.now();
-            let (settle, record) = tokio::join!(
-                async {
-                    if settled == 0 {
-                        Ok(())
-                    } else {
-                        self.ports.limits.settle(now, settlements).await
-                    }
-                },
-                async {
-                    if logged == 0 {
-                        Ok(())
-                    } else {
-                        self.ports.log.record(log).await
-                    }
-                },
-            );
-            if settle.is_ok() {
-                self.kept.settlements.drain(..settled);
+    /// Writes what it can: pair records and log do not wait for each other.
+    async fn flush(&mut self) -> (Result<(), PortError>, Result<(), PortError>) {
+        let Self {
+            ports,
+            clock,
+            metrics,
+            kept,
+            ..
+        } = self;
+        let settle = |mut batch: Vec<Settlement>| {
+            let now = clock.now();
+            // An outcome that had to wait is worth as much as one that did not.
+            let least = now + KEEP_ENDED_PAIR;
+            for settlement in &mut batch {
+                settlement.keep_until = settlement.keep_until.max(least);
             }
-            if record.is_ok() {
-                let written: usize = self
-                    .kept
-                    .log
-                    .drain(..logged)
-                    .map(|record| size(&record))
-                    .sum();
-                self.kept.log_bytes -= written;
-            }
-            settle.and(record)?;
+            ports.limits.settle(now, batch)
+        };
+        let record = |batch| ports.log.record(batch);
+        let before = kept.log.len();
+        let written = tokio::join!(
+            drain(&mut kept.settlements, &metrics.pair_records_dropped, settle),
+            drain(&mut kept.log, &metrics.log_records_dropped, record),
+        );
+        if kept.log.len() < before {
+            kept.log_bytes = kept.log.iter().map(size).sum();
         }
-        Ok(())
+        written
     }
 
     fn failed(&mut self, error: &PortError) {
@@ -225,6 +239,80 @@ impl Writer {
     }
 }
 
-fn first<T: Clone>(queue: &VecDeque<T>) -> Vec<T> {
-    queue.iter().take(BATCH * 4).cloned().collect()
+/// Writes a queue, oldest first, until it is empty or cannot be written now. What can never be written is dropped and
+/// counted: it must not keep the rest.
+async fn drain<'a, T: Clone>(
+    queue: &mut VecDeque<T>,
+    dropped: &IntCounter,
+    write: impl Fn(Vec<T>) -> BoxFuture<'a, Result<(), PortError>>,
+) -> Result<(), PortError> {
+    let mut portion = BATCH * 4;
+    while !queue.is_empty() {
+        let batch: Vec<T> = queue.iter().take(portion).cloned().collect();
+        let count = batch.len();
+        match write(batch).await {
+            // One of them: found by writing each by itself.
+            Err(error) if is_hopeless(&error) && count > 1 => {
+                portion = 1;
+                continue;
+            }
+            Err(error) if is_hopeless(&error) => {
+                warn!(%error, "an outcome can never be stored and is dropped");
+                dropped.inc();
+            }
+            written => written?,
+        }
+        queue.drain(..count);
+    }
+    Ok(())
+}
+
+/// Whether waiting does not help.
+const fn is_hopeless(error: &PortError) -> bool {
+    matches!(error, PortError::Corrupt { .. } | PortError::Invalid(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use parking_lot::Mutex;
+
+    fn dropped() -> IntCounter {
+        IntCounter::new("dropped", "Dropped.").unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_can_never_be_written_does_not_keep_the_rest() {
+        let written = Mutex::new(Vec::new());
+        let dropped = dropped();
+        let mut queue: VecDeque<u32> = (1..=5).collect();
+        let write = |batch: Vec<u32>| {
+            let result = if batch.contains(&3) {
+                Err(PortError::Invalid("three".to_owned()))
+            } else {
+                written.lock().extend(batch);
+                Ok(())
+            };
+            async { result }.boxed()
+        };
+        drain(&mut queue, &dropped, write).await.unwrap();
+        assert_eq!(*written.lock(), [1, 2, 4, 5]);
+        assert_eq!((queue.len(), dropped.get()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_now_stays() {
+        let dropped = dropped();
+        let mut queue: VecDeque<u32> = (1..=5).collect();
+        let write = |_| {
+            let error = PortError::Unavailable {
+                part: "the store",
+                cause: "a test says so".to_owned(),
+            };
+            async { Err(error) }.boxed()
+        };
+        assert!(drain(&mut queue, &dropped, write).await.is_err());
+        assert_eq!((queue.len(), dropped.get()), (5, 0));
+    }
 }

@@ -4,7 +4,7 @@
 //! addresses is up to something. The addresses that were checked are the ones that are dialled, because the client
 //! gets nothing else to dial.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use postrider_core::target::TargetPolicy;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// More addresses than this are not looked at.
+/// More addresses than this are checked, but not dialled.
 const MAX_ADDRESSES: usize = 16;
 
 /// Why names cannot be resolved at all.
@@ -61,22 +61,29 @@ impl PolicyResolver {
             .ok()
             .and_then(Result::ok)
             .ok_or(NameFailure::Unresolved)?;
-        let addresses: Vec<_> = answer.iter().take(MAX_ADDRESSES).collect();
-        if addresses.is_empty() {
-            return Err(NameFailure::Unresolved);
-        }
-        if addresses
-            .iter()
-            .any(|address| self.policy.check_address(*address).is_err())
-        {
+        vet(&self.policy, answer.iter())
+    }
+}
+
+/// The addresses to be dialled, where all of the answer is allowed.
+fn vet(
+    policy: &TargetPolicy,
+    answer: impl Iterator<Item = IpAddr>,
+) -> Result<Vec<SocketAddr>, NameFailure> {
+    let mut addresses = Vec::new();
+    for address in answer {
+        if policy.check_address(address).is_err() {
             return Err(NameFailure::NotAllowed);
         }
-        // The client fills in the port.
-        Ok(addresses
-            .into_iter()
-            .map(|address| SocketAddr::new(address, 0))
-            .collect())
+        if addresses.len() < MAX_ADDRESSES {
+            // The client fills in the port.
+            addresses.push(SocketAddr::new(address, 0));
+        }
     }
+    if addresses.is_empty() {
+        return Err(NameFailure::Unresolved);
+    }
+    Ok(addresses)
 }
 
 impl Resolve for PolicyResolver {
@@ -86,5 +93,32 @@ impl Resolve for PolicyResolver {
             let addresses = this.addresses(name.as_str()).await?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8));
+    const PRIVATE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+
+    fn vetted(answer: impl IntoIterator<Item = IpAddr>) -> Result<usize, NameFailure> {
+        vet(&TargetPolicy::default(), answer.into_iter()).map(|addresses| addresses.len())
+    }
+
+    #[test]
+    fn one_denied_address_rejects_all_of_them_wherever_it_stands() {
+        assert_eq!(vetted([PRIVATE, PUBLIC]), Err(NameFailure::NotAllowed));
+        assert_eq!(vetted([PUBLIC, PRIVATE]), Err(NameFailure::NotAllowed));
+        let at_the_end = [PUBLIC; 500].into_iter().chain([PRIVATE]);
+        assert_eq!(vetted(at_the_end), Err(NameFailure::NotAllowed));
+    }
+
+    #[test]
+    fn an_answer_may_be_long_or_empty() {
+        assert_eq!(vetted([PUBLIC; 500]), Ok(MAX_ADDRESSES));
+        assert_eq!(vetted([]), Err(NameFailure::Unresolved));
     }
 }

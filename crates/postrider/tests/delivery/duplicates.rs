@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use postrider_core::attempt::Disposition;
+use postrider_core::dead_letter::{DeadNote, DeadReason};
 use postrider_core::message::Work;
 use postrider_core::pair::{ChainId, PairKey, PairState};
-use postrider_core::{Item, Target, Trigger};
+use postrider_core::{DeadLetterId, Item, Target, Trigger};
 use postrider_engine::testing::Play;
 
+use crate::schedule::dead_letters;
 use crate::world::World;
 
 fn again(item: &Item) -> Item {
@@ -173,4 +175,36 @@ async fn a_drain_that_runs_out_of_time_hands_over_what_it_cuts_off() {
         (1, Disposition::Delivered)
     );
     assert_eq!(world.sender.requests().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_is_not_filed_for_what_was_delivered_after_all() {
+    let mut world = World::new(|_, _| Play::Status(200)).await;
+    let endpoint = world.endpoint().await;
+    let item = world.item(Work::Match).await;
+    world.publish(vec![item.clone()]).await;
+    assert_eq!(world.settled().await.next, Disposition::Delivered);
+    world.all_ended().await;
+    let note = |chain| DeadNote {
+        id: DeadLetterId::new(world.clock.now(), rand::random()),
+        endpoint: endpoint.id,
+        chain,
+        reason: DeadReason::Exhausted,
+        attempts: 8,
+        last_status: 500,
+        last_response: String::new(),
+        died_at: world.clock.now(),
+    };
+    // Of the chain that was delivered, and of one that another has taken over from.
+    for chain in [ChainId::FIRST, ChainId(7)] {
+        let work = Work::Dead(note(chain));
+        world
+            .publish(vec![Item {
+                work,
+                ..again(&item)
+            }])
+            .await;
+        world.all_ended().await;
+    }
+    assert!(dead_letters(&world).await.is_empty());
 }

@@ -23,7 +23,7 @@ fn page<K>() -> Page<K> {
     }
 }
 
-async fn dead_letters(world: &World) -> Vec<DeadLetter> {
+pub(crate) async fn dead_letters(world: &World) -> Vec<DeadLetter> {
     let filter = DeadLetterFilter::default();
     world
         .ports

@@ -19,6 +19,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, advance};
 
+use crate::away::Away;
+
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const GRACE: Duration = Duration::from_secs(35);
 
@@ -60,6 +62,10 @@ pub(crate) struct World {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) org: OrgId,
     pub(crate) app: AppId,
+    /// What the engine has for a store; it can be taken away.
+    pub(crate) store: Arc<Away>,
+    metrics: prometheus::Registry,
+    config: EngineConfig,
     engine: Engine,
     embedded: Embedded,
     settled: mpsc::Receiver<Settled>,
@@ -74,12 +80,24 @@ impl World {
     pub(crate) async fn new(
         script: impl Fn(usize, &Outgoing) -> Play + Send + Sync + 'static,
     ) -> Self {
+        Self::with(EngineConfig::default(), script).await
+    }
+
+    /// The same with an engine that works differently.
+    pub(crate) async fn with(
+        config: EngineConfig,
+        script: impl Fn(usize, &Outgoing) -> Play + Send + Sync + 'static,
+    ) -> Self {
         let (still, ended) = std::sync::mpsc::sync_channel::<()>(0);
         tokio::task::spawn_blocking(move || ended.recv());
         let clock: Arc<dyn Clock> = Arc::new(PausedClock(Instant::now()));
         let sender = ScriptedSender::new(script);
         let directory = TempDir::new().unwrap();
-        let (embedded, engine, settled) = start(&directory, &sender, &clock);
+        let metrics = prometheus::Registry::new();
+        let embedded = Embedded::open(directory.path(), Options::default()).unwrap();
+        let store = Away::new(embedded.ports().limits);
+        let parts = (&config, &metrics, &store);
+        let (engine, settled) = start(embedded.ports(), &sender, &clock, parts);
         let org = OrgId::new(START, rand::random());
         let app = AppId::new(START, rand::random());
         let ports = embedded.ports();
@@ -89,6 +107,9 @@ impl World {
             clock,
             org,
             app,
+            store,
+            metrics,
+            config,
             engine,
             embedded,
             settled,
@@ -122,9 +143,13 @@ impl World {
     pub(crate) async fn restart(mut self) -> Self {
         assert!(self.engine.drain(GRACE).await.clean);
         self.embedded.close().await;
-        let (embedded, engine, settled) = start(&self.directory, &self.sender, &self.clock);
-        self.ports = embedded.ports();
-        (self.embedded, self.engine, self.settled) = (embedded, engine, settled);
+        self.embedded = Embedded::open(self.directory.path(), Options::default()).unwrap();
+        self.ports = self.embedded.ports();
+        self.store = Away::new(self.embedded.ports().limits);
+        self.metrics = prometheus::Registry::new();
+        let parts = (&self.config, &self.metrics, &self.store);
+        (self.engine, self.settled) =
+            start(self.embedded.ports(), &self.sender, &self.clock, parts);
         self
     }
 
@@ -238,6 +263,34 @@ impl World {
         advance(Duration::from_millis(1)).await;
     }
 
+    /// Waits until this many requests are under way, by the engine's own count.
+    pub(crate) async fn requests_under_way(&self, count: u32) {
+        for _ in 0..100_000 {
+            if self.gauge("postrider_requests_in_flight") >= f64::from(count) {
+                return;
+            }
+            self.depth().await;
+        }
+        panic!("no {count} requests are under way");
+    }
+
+    fn gauge(&self, name: &str) -> f64 {
+        let families = self.metrics.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        family.map_or(0.0, |family| family.get_metric()[0].get_gauge().get_value())
+    }
+
+    /// A counter's value, over all its labels.
+    pub(crate) fn counter(&self, name: &str) -> f64 {
+        let families = self.metrics.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        family
+            .into_iter()
+            .flat_map(prometheus::proto::MetricFamily::get_metric)
+            .map(|metric| metric.get_counter().get_value())
+            .sum()
+    }
+
     pub(crate) async fn depth(&self) -> Depth {
         self.ports.broker.depth(self.clock.now()).await.unwrap()
     }
@@ -261,21 +314,23 @@ impl World {
 }
 
 fn start(
-    directory: &TempDir,
+    ports: Ports,
     sender: &ScriptedSender,
     clock: &Arc<dyn Clock>,
-) -> (Embedded, Engine, mpsc::Receiver<Settled>) {
-    let embedded = Embedded::open(directory.path(), Options::default()).unwrap();
-    let ports = embedded.ports();
+    (config, metrics, store): (&EngineConfig, &prometheus::Registry, &Arc<Away>),
+) -> (Engine, mpsc::Receiver<Settled>) {
     let (watcher, settled) = mpsc::channel(4096);
     let parts = EngineParts {
         cache: Arc::new(RegistryCache::new(Arc::clone(&ports.registry))),
-        ports,
+        ports: Ports {
+            limits: Arc::<Away>::clone(store),
+            ..ports
+        },
         clock: Arc::clone(clock),
         sender: Arc::new(sender.clone()),
         observer: Arc::new(Watcher(watcher)),
-        config: EngineConfig::default(),
-        metrics: prometheus::Registry::new(),
+        config: config.clone(),
+        metrics: metrics.clone(),
     };
-    (embedded, Engine::start(parts).unwrap(), settled)
+    (Engine::start(parts).unwrap(), settled)
 }
