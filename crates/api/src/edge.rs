@@ -20,12 +20,15 @@ use crate::state::Shared;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ones are replaced.
 const MAX_REQUEST_ID: usize = 128;
+/// Characters of a path that are logged: no path that means something has more, and whoever has no token must not be
+/// able to fill a disk.
+const MAX_LOGGED_PATH: usize = 1200;
 
 pub(crate) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();
     // Without its query string, which may hold what is nobody's business.
-    let path = request.uri().path().to_owned();
+    let path = logged(request.uri().path()).to_owned();
     let template = request.extensions().get::<MatchedPath>().cloned();
     let id = request_id(request.headers());
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
@@ -94,6 +97,11 @@ async fn run(request: Request, next: Next) -> Response {
     outcome.unwrap_or_else(|_| ApiError::Internal("a handler panicked").into_response())
 }
 
+fn logged(path: &str) -> &str {
+    let cut = path.char_indices().nth(MAX_LOGGED_PATH);
+    cut.map_or(path, |(end, _)| &path[..end])
+}
+
 /// The client's own identifier where it gave a decent one, else one of ours.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(REQUEST_ID).filter(|value| {
@@ -104,4 +112,17 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         let id = format!("{:016x}", rand::random::<u64>());
         HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("none"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_path_is_logged_in_part() {
+        let uid = "u".repeat(256);
+        let longest = format!("/api/v1/app/{uid}/msg/{uid}/endpoint/{uid}/resend");
+        assert_eq!(logged(&longest), longest);
+        assert_eq!(logged(&"ü".repeat(30_000)), "ü".repeat(MAX_LOGGED_PATH));
+    }
 }

@@ -1,6 +1,7 @@
 //! The query string. What cannot be read (a number that is none, say) is a 400; what can be read and is out of
 //! bounds is a 422 that names the parameter. An empty value counts as absent, as some clients send it for "none".
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
@@ -105,18 +106,20 @@ impl Query {
     /// parameter followed by `[]` or `[n]`.
     pub(crate) fn event_types(&self) -> Result<Vec<EventTypeName>, ApiError> {
         let mut types = Vec::new();
+        let mut seen = HashSet::new();
         let named = self
             .0
             .iter()
             .filter(|(key, _)| names_list(key, "event_types"));
         let values = named.flat_map(|(_, value)| value.split(','));
         for text in values.map(str::trim).filter(|text| !text.is_empty()) {
+            if !seen.insert(text) {
+                continue;
+            }
             let name = validate::event_type(text).map_err(|message| {
                 ApiError::invalid(&["query", "event_types"], kind::VALUE, message)
             })?;
-            if !types.contains(&name) {
-                types.push(name);
-            }
+            types.push(name);
         }
         Ok(types)
     }

@@ -67,8 +67,13 @@ struct Header<'a> {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     typ: Option<&'a str>,
     /// Extensions that a reader must understand; we understand none.
-    #[serde(skip_serializing, default)]
-    crit: Option<serde::de::IgnoredAny>,
+    #[serde(skip_serializing, default, deserialize_with = "present")]
+    crit: bool,
+}
+
+/// For a field of which only matters that it is there, be it as `null`.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 /// Times are numbers of seconds and may have a fraction (RFC 7519, section 2).
@@ -117,7 +122,7 @@ fn mint(
     let header = Header {
         alg: ALGORITHM,
         typ: Some("JWT"),
-        crit: None,
+        crit: false,
     };
     let claims = Claims {
         iat: Some(now.as_secs().into()),
@@ -204,20 +209,26 @@ fn read(secret: &JwtSecret, token: &str) -> Option<Verified> {
     let (signed, tag) = token.rsplit_once('.')?;
     let (header, claims) = signed.split_once('.')?;
     let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
-    let header = URL_SAFE_NO_PAD.decode(header).ok()?;
+    let header = object(header)?;
     let header: Header<'_> = serde_json::from_slice(&header).ok()?;
-    if header.alg != ALGORITHM || header.crit.is_some() {
+    if header.alg != ALGORITHM || header.crit {
         return None;
     }
     // Takes the same time wherever the tag differs.
     mac(secret, signed.as_bytes()).verify_slice(&tag).ok()?;
-    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    let claims: Claims = serde_json::from_slice(&object(claims)?).ok()?;
     let not_before = claims.nbf.as_ref().map_or(Some(Timestamp::EPOCH), time)?;
     Some(Verified {
         principal: principal(&claims)?,
         not_before,
         expires: time(&claims.exp)?,
     })
+}
+
+/// The text of a part, which has to be an object: a list would be read as the fields in their order.
+fn object(part: &str) -> Option<Vec<u8>> {
+    let text = URL_SAFE_NO_PAD.decode(part).ok()?;
+    text.trim_ascii_start().starts_with(b"{").then_some(text)
 }
 
 fn principal(claims: &Claims) -> Option<Principal> {
@@ -346,6 +357,12 @@ mod tests {
             signed(r#"{"alg":"none"}"#, &claims),
             signed(r#"{"alg":"HS512"}"#, &claims),
             signed(r#"{"alg":"HS256","crit":["exp"]}"#, &claims),
+            signed(r#"{"alg":"HS256","crit":null}"#, &claims),
+            signed(r#"["HS256",null]"#, &claims),
+            signed(
+                r#"{"alg":"HS256"}"#,
+                &format!(r#"[null,null,1900000000,null,"{}",null]"#, org()),
+            ),
             signed(r#"{"alg":"HS256"}"#, &no_org),
             signed(r#"{"alg":"HS256"}"#, r#"{"exp":1900000000,"sub":"me"}"#),
             signed(r#"{"alg":"HS256"}"#, &format!(r#"{{"sub":"{}"}}"#, org())),

@@ -4,7 +4,7 @@
 //! Serde's derive reads a whole struct and says where in the *text* it failed; a client wants to know which *field*
 //! it got wrong. It also makes no difference between an absent field and `null`, on which PATCH depends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
@@ -117,6 +117,9 @@ impl Fields {
         match self.take(name) {
             Given::Absent => Ok(Given::Absent),
             Given::Null => Ok(Given::Null),
+            Given::Value(value) if has_nul(&value) => {
+                Err(self.wrong(name, "must not contain the character U+0000"))
+            }
             Given::Value(value) => match read(value) {
                 Some(value) => Ok(Given::Value(value)),
                 None => Err(self.wrong_type(name, expected)),
@@ -170,7 +173,7 @@ impl Fields {
     }
 
     /// A list of strings, each checked. Repetitions are dropped: such lists are sets.
-    pub(crate) fn set<T: PartialEq>(
+    pub(crate) fn set<T>(
         &mut self,
         name: &str,
         check: impl Fn(&str) -> Check<T>,
@@ -179,14 +182,11 @@ impl Fields {
         let Given::Value(texts) = given else {
             return Ok(given.map(|_| Vec::new()));
         };
-        let mut set = Vec::with_capacity(texts.len());
-        for text in texts {
-            let value = check(&text).map_err(|message| self.wrong(name, message))?;
-            if !set.contains(&value) {
-                set.push(value);
-            }
-        }
-        Ok(Given::Value(set))
+        distinct(&texts)
+            .map(check)
+            .collect::<Result<_, _>>()
+            .map(Given::Value)
+            .map_err(|message| self.wrong(name, message))
     }
 
     pub(crate) fn string_map(
@@ -241,6 +241,27 @@ impl Fields {
 
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.fields.contains_key(name)
+    }
+}
+
+/// Each text once, in order. Takes time in proportion to their number, which only the size of a body bounds.
+pub(crate) fn distinct(texts: &[String]) -> impl Iterator<Item = &str> {
+    let mut seen = HashSet::with_capacity(texts.len());
+    texts
+        .iter()
+        .map(String::as_str)
+        .filter(move |text| seen.insert(*text))
+}
+
+/// U+0000 is valid in JSON, but not every store can hold it.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -315,6 +336,30 @@ mod tests {
         let mut fields = Fields::parse(br#"{"s":["b","a","b"]}"#).unwrap();
         let set = fields.set("s", |text| Ok(text.to_owned())).unwrap();
         assert_eq!(set, Given::Value(vec!["b".to_owned(), "a".to_owned()]));
+    }
+
+    #[test]
+    fn what_some_stores_cannot_hold_is_refused() {
+        for body in [
+            r#"{"f":"a\u0000b"}"#,
+            r#"{"f":["\u0000"]}"#,
+            r#"{"f":{"\u0000":"a"}}"#,
+            r#"{"f":{"a":{"b":"\u0000"}}}"#,
+        ] {
+            let read = |read: fn(&mut Fields) -> Option<ApiError>| {
+                read(&mut Fields::parse(body.as_bytes()).unwrap()).map(loc)
+            };
+            for error in [
+                read(|fields| fields.string("f").err()),
+                read(|fields| fields.set("f", |text| Ok(text.to_owned())).err()),
+                read(|fields| fields.string_map("f").err()),
+                read(|fields| fields.object_of_objects("f").err()),
+            ] {
+                let (place, message) = error.unwrap();
+                assert_eq!(place, ["body", "f"]);
+                assert_eq!(message, "must not contain the character U+0000", "{body}");
+            }
+        }
     }
 
     #[test]

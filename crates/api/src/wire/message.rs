@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::app::AppIn;
-use super::fields::{Check, Fields};
+use super::fields::{Check, Fields, distinct};
 use super::json;
 use super::payload::Payload;
 use crate::error::{ApiError, kind};
@@ -141,7 +141,7 @@ fn checked<T>(
 }
 
 /// A list of strings, each checked, repetitions dropped.
-fn set<T: PartialEq>(
+fn set<T>(
     field: &str,
     raw: Option<&RawValue>,
     check: impl Fn(&str) -> Check<T>,
@@ -149,14 +149,11 @@ fn set<T: PartialEq>(
     let Some(texts) = typed::<Vec<String>>(field, "a list of strings", raw)? else {
         return Ok(None);
     };
-    let mut set = Vec::with_capacity(texts.len());
-    for text in texts {
-        let value = check(&text).map_err(|message| ApiError::body_value(field, message))?;
-        if !set.contains(&value) {
-            set.push(value);
-        }
-    }
-    Ok(Some(set))
+    distinct(&texts)
+        .map(check)
+        .collect::<Result<_, _>>()
+        .map(Some)
+        .map_err(|message| ApiError::body_value(field, message))
 }
 
 fn channels(raw: Option<&RawValue>) -> Result<Vec<Channel>, ApiError> {

@@ -358,3 +358,31 @@ async fn requests_are_counted_by_template_and_class() {
         "no name of anybody's becomes a label"
     );
 }
+
+#[tokio::test]
+async fn lists_of_very_many_names_are_refused_or_read_in_no_time() {
+    let server = Server::start();
+    let id = server.app("shop").await;
+    let endpoint = server.endpoint("shop").await;
+    let names: Vec<String> = (0..100_000).map(|n| format!("{n:x}")).collect();
+    let client = server.consumer(&id);
+    let app = "/api/v1/app/shop";
+    let begun = tokio::time::Instant::now();
+
+    let path = format!("{app}/endpoint");
+    for field in ["channels", "eventTypes"] {
+        let body = json!({"url": "https://hooks.example.org/", field: names});
+        client.post(&path, &body).await.is(422);
+    }
+    let path = format!("{app}/endpoint/{endpoint}/headers");
+    client
+        .patch(&path, &json!({"deleteHeaders": names}))
+        .await
+        .is(204);
+    let body = json!({"eventType": "a", "payload": {}, "tags": names});
+    let message = server.operator().post(&format!("{app}/msg"), &body).await;
+    message.is(422);
+
+    // Comparing each with each takes minutes.
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
