@@ -1,12 +1,13 @@
 //! What one node's file takes: events that are accepted, delivered in no time, and settled.
 //!
 //! ```text
-//! cargo run --release -p postrider-backends --example throughput -- [events] [directory]
+//! cargo run --release -p postrider-backends --example throughput -- [events] [directory] [producers]
 //! ```
 //!
-//! 64 producers each reserve a key, publish, and record the message, one event after the other; a worker leases
-//! what is ready, records an attempt for each, settles the pairs, and acknowledges, 64 packs at a time. Prints
-//! events per second, the time a durable publish takes, and the processor time per event.
+//! 64 producers (or as many as are asked for) each reserve a key and publish, one event after the other; messages are recorded and reservations
+//! completed behind them, in batches. A worker leases what is ready, records an attempt for each, settles the
+//! pairs, and acknowledges, 64 packs at a time. Prints events per second, the time a durable publish takes, and
+//! the processor time per event.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -30,10 +31,12 @@ use postrider_core::ports::{
     Answer, LogRecord, Pack, Partition, Ports, Reservation, ReservationKey, Settlement,
 };
 use postrider_core::time::{Clock, SystemClock, Timestamp};
+use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::Instant;
 
 const PRODUCERS: usize = 64;
 const ROOM: usize = 64;
+const BEHIND: usize = 1_000;
 const PAYLOAD: usize = 512;
 const APPS: usize = 50;
 const ENDPOINTS: usize = 1_000;
@@ -49,12 +52,18 @@ async fn main() {
         .next()
         .map_or_else(std::env::temp_dir, Into::into)
         .join("postrider-throughput");
+    let producers = arguments
+        .next()
+        .map_or(PRODUCERS, |text| text.parse().unwrap());
     let _ = std::fs::remove_dir_all(&dir);
     let embedded = Embedded::open(&dir, Options::default()).unwrap();
     let world = Arc::new(World::new(events, embedded.ports()));
     let (start, cpu) = (Instant::now(), cpu_time());
-    let producers = (0..PRODUCERS).map(|_| tokio::spawn(produce(Arc::clone(&world))));
-    let mut running: Vec<_> = producers.collect();
+    let (accepted, behind) = tokio::sync::mpsc::channel(BEHIND);
+    let produce = |_| tokio::spawn(produce(Arc::clone(&world), accepted.clone()));
+    let mut running: Vec<_> = (0..producers).map(produce).collect();
+    drop(accepted);
+    running.push(tokio::spawn(follow(Arc::clone(&world), behind)));
     running.push(tokio::spawn(consume(Arc::clone(&world))));
     for task in running {
         task.await.unwrap();
@@ -66,6 +75,9 @@ async fn main() {
     println!("{} bytes on disk per event", bytes / events as u64);
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+/// An event that is durable, and the reservation to complete.
+type Accepted = (Arc<Event>, (ReservationKey, Answer));
 
 struct World {
     ports: Ports,
@@ -97,7 +109,7 @@ fn endpoint(index: usize) -> EndpointId {
     EndpointId::from_bytes(bytes)
 }
 
-async fn produce(world: Arc<World>) {
+async fn produce(world: Arc<World>, accepted: Sender<Accepted>) {
     loop {
         let index = world.begun.fetch_add(1, Ordering::Relaxed);
         if index >= world.events {
@@ -119,11 +131,12 @@ async fn produce(world: Arc<World>) {
             registry_version: 1,
             payload: Bytes::from_static(&[b'x'; PAYLOAD]),
         });
-        accept(&world, now, event).await;
+        let done = accept(&world, now, event).await;
+        accepted.send(done).await.unwrap();
     }
 }
 
-async fn accept(world: &World, now: Timestamp, event: Arc<Event>) {
+async fn accept(world: &World, now: Timestamp, event: Arc<Event>) -> Accepted {
     let key = ReservationKey {
         partition: Partition::App(event.app),
         key: Some(rand::random()),
@@ -152,13 +165,22 @@ async fn accept(world: &World, now: Timestamp, event: Arc<Event>) {
         status: 202,
         body: Bytes::new(),
     };
-    let done = world.ports.limits.complete(now, vec![(key, answer)]);
-    let record = world
-        .ports
-        .log
-        .record(vec![LogRecord::Message(event.into())]);
-    let (done, record) = tokio::join!(done, record);
-    done.and(record).unwrap();
+    (event, (key, answer))
+}
+
+/// Writes what nobody waits for, as much at a time as has gathered.
+async fn follow(world: Arc<World>, mut behind: Receiver<Accepted>) {
+    let mut gathered = Vec::new();
+    while behind.recv_many(&mut gathered, BEHIND).await > 0 {
+        let (events, done): (Vec<_>, Vec<_>) = gathered.drain(..).unzip();
+        let messages = events
+            .into_iter()
+            .map(|event| LogRecord::Message(event.into()));
+        let recorded = world.ports.log.record(messages.collect());
+        let completed = world.ports.limits.complete(SystemClock.now(), done);
+        let (recorded, completed) = tokio::join!(recorded, completed);
+        recorded.and(completed).unwrap();
+    }
 }
 
 async fn consume(world: Arc<World>) {

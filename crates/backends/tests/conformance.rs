@@ -45,6 +45,4 @@ impl Fixture for DataDirectory {
     }
 }
 
-postrider_core::conformance_broker!(DataDirectory::new());
-postrider_core::conformance_registry!(DataDirectory::new());
-postrider_core::conformance_limits!(DataDirectory::new());
+postrider_core::conformance_suite!(DataDirectory::new());

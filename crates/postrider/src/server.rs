@@ -117,8 +117,7 @@ impl Accept {
             .timer(TokioTimer::new())
             .header_read_timeout(HEADERS_WITHIN)
             .max_buf_size(HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
+            .serve_connection(TokioIo::new(stream), service);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             let _place = place;

@@ -63,7 +63,7 @@ impl Signals {
                 }
                 info!(
                     signal = name,
-                    "stopping: finishing what is under way; a second signal stops at once"
+                    "stopping; what is under way is finished first, and a second signal stops at once"
                 );
                 stop.cancel();
             }

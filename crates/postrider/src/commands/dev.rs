@@ -55,7 +55,7 @@ async fn dev(config: Config, once: bool, stop: CancellationToken) -> Result<Endi
 
     let verdict = tour.run(&mut sights, &stop).await;
     let ending = judge(&verdict, once);
-    if !once && verdict.is_ok() {
+    if !once && !stop.is_cancelled() && verdict.is_ok() {
         tour.linger(&mut sights, &stop).await;
     }
     leave(node, &tour, &mut sights).await;

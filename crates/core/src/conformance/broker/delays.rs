@@ -59,6 +59,9 @@ pub async fn a_delay_is_never_cut_short_and_stretched_within_bounds(fixture: &dy
     stage
         .nothing_ready("what is handed off for later is not ready")
         .await;
+    // As close to the first due time as the clock allows.
+    let near = (start + delay - Duration::from_millis(1)).since(stage.now());
+    stage.time.pass(near).await;
     let latest = last + delay.mul_f64(MAX_STRETCH);
     let arrived = stage.arrivals(handed.len(), latest).await;
     for (at, items) in &handed {

@@ -215,13 +215,26 @@ pub async fn quarantined_work_is_held_by_one_process(fixture: &dyn Fixture) {
 /// A crash neither loses quarantined packs nor sends them back among the others, and it is counted.
 pub async fn quarantined_work_survives_a_crash(fixture: &dyn Fixture) {
     let mut stage = Stage::open(fixture).await;
-    let items = stage.set_apart(1).await;
+    let items = stage.solo_items(1);
+    stage.publish(&items).await;
+    for _ in 0..3 {
+        stage.lease_items(1).await;
+        stage = stage.crash().await;
+    }
+    let held = stage.lease_items(1).await;
+    let now = stage.now();
+    let set_apart = stage.ports.broker.quarantine(now, &held[0].pack).await;
+    set_apart.expect("a pack that is held can be quarantined");
     let mut before = 0;
     for deaths in 0..5 {
         let broker = stage.broker();
         let held = next_of_quarantine(&mut stage, &*broker).await;
         let counted = held.pack.earlier_deliveries;
         assert_holds(&[held], &items, "what is in quarantine survives a crash");
+        assert!(
+            deaths > 0 || counted == 0,
+            "quarantine counts anew, whatever was counted before: {counted}"
+        );
         assert!(
             deaths < 2 || counted > before,
             "each death of a holder raises the count in quarantine, too: {before}, then {counted}"

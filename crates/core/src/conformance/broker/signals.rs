@@ -1,11 +1,10 @@
 //! Waiting, counting, closing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::work::{PLENTY, assert_holds};
 use crate::conformance::Fixture;
-use crate::conformance::stage::{LONG, Stage, soon};
+use crate::conformance::stage::{LONG, Stage, VIGIL, soon};
 use crate::ports::{Depth, HandOff, Until};
 
 /// What happens between `lease` and `wait` makes `wait` complete.
@@ -47,7 +46,7 @@ pub async fn a_publish_wakes_who_waits(fixture: &dyn Fixture) {
             held
         });
         // Whether the leaser waits already or is about to: both must end well.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(VIGIL).await;
         if by_hand_off {
             let hand_offs = items.iter().cloned().map(|item| HandOff {
                 item,
@@ -130,17 +129,25 @@ pub async fn closing_is_final_and_closing_twice_is_closing_once(fixture: &dyn Fi
     stage.publish(&items).await;
     let held = stage.lease_items(items.len()).await;
     let broker = stage.broker();
-    let waiting = tokio::spawn({
+    let now = stage.now();
+    let waiting = [(); 2].map(|()| {
         let broker = Arc::clone(&broker);
-        async move { broker.wait().await }
+        tokio::spawn(async move {
+            // It may complete without reason; then it is called again.
+            while broker.lease(now, 0).await.is_ok() {
+                broker.wait().await;
+            }
+        })
     });
+    // Whether they wait already or are about to: both must end well.
+    tokio::time::sleep(VIGIL).await;
     soon("close", broker.close()).await;
     soon("a second close", broker.close()).await;
-    soon("a wait that was under way at close", waiting)
-        .await
-        .unwrap();
+    for waiting in waiting {
+        let ended = soon("a wait that was under way at close", waiting).await;
+        ended.unwrap();
+    }
     soon("a wait after close", broker.wait()).await;
-    let now = stage.now();
     let more = stage.items(1);
     let hand_off = HandOff {
         item: more[0].clone(),
