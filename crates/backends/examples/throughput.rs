@@ -4,10 +4,10 @@
 //! cargo run --release -p postrider-backends --example throughput -- [events] [directory] [producers]
 //! ```
 //!
-//! 64 producers (or as many as are asked for) each reserve a key and publish, one event after the other; messages are recorded and reservations
-//! completed behind them, in batches. A worker leases what is ready, records an attempt for each, settles the
-//! pairs, and acknowledges, 64 packs at a time. Prints events per second, the time a durable publish takes, and
-//! the processor time per event.
+//! 64 producers (or as many as are asked for) each reserve a key and publish, one event after the other; messages
+//! are recorded and reservations completed behind them, in batches. A worker leases what is ready, records an
+//! attempt for each, settles the pairs, and acknowledges, 64 packs at a time. Prints events per second, the time
+//! a durable publish takes, and the processor time per event.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,

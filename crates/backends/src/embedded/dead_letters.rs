@@ -162,13 +162,12 @@ impl Scan for LetterScan {
         portion: usize,
         rows: usize,
     ) -> Result<Portion<DeadLetter>> {
-        let clause = walk.clause("id", ":from", ":portion");
+        let clause = walk.clause("id");
         let sql = format!(
             "SELECT {LETTER}, endpoint, reason FROM dead_letter WHERE app = :app AND {clause}"
         );
         let mut statement = connection.prepare_cached(&sql)?;
-        let values =
-            named_params! { ":app": self.place, ":from": walk.from(), ":portion": portion as i64 };
+        let values = named_params! { ":app": self.place, ":from": walk.from(), ":until": walk.until(), ":rows": portion as i64 };
         let mut found = statement.query(values)?;
         let mut portion_of = Portion {
             found: Vec::new(),

@@ -54,6 +54,7 @@ pub(super) struct Walk {
     /// Walked from its end to its start, to be turned round.
     turned: bool,
     from: Value,
+    until: Value,
     limit: usize,
 }
 
@@ -62,15 +63,20 @@ impl Walk {
         let turned = matches!(page.cursor, Cursor::Before(_));
         let descending = (page.order == Order::Descending) != turned;
         let (lowest, highest) = K::ends();
+        let (start, until) = if descending {
+            (highest, lowest)
+        } else {
+            (lowest, highest)
+        };
         let from = match &page.cursor {
-            Cursor::Start if descending => highest,
-            Cursor::Start => lowest,
+            Cursor::Start => start,
             Cursor::After(key) | Cursor::Before(key) => key.value(),
         };
         Self {
             descending,
             turned,
             from,
+            until,
             limit: page.limit.max(1),
         }
     }
@@ -80,19 +86,62 @@ impl Walk {
         self.limit.saturating_add(1)
     }
 
+    /// The same, for a query's `:rows`.
+    pub(super) fn row_limit(&self) -> i64 {
+        i64::try_from(self.rows()).unwrap_or(i64::MAX)
+    }
+
     pub(super) fn from(&self) -> &Value {
         &self.from
     }
 
-    /// What a query whose list is ordered by `key` says after `WHERE … AND`, where the start is its parameter
-    /// `start` and the number of rows its parameter `rows`.
-    pub(super) fn clause(&self, key: &str, start: &str, rows: &str) -> String {
-        let (comparison, direction) = if self.descending {
-            ("<", "DESC")
+    /// Where the list is sure to have no more rows that are wanted.
+    pub(super) fn until(&self) -> &Value {
+        &self.until
+    }
+
+    /// The same walk, where nothing outside of these bounds is wanted.
+    pub(super) fn between(&self, lowest: Option<Value>, highest: Option<Value>) -> Self {
+        let (near, far) = if self.descending {
+            (highest, lowest)
         } else {
-            (">", "ASC")
+            (lowest, highest)
         };
-        format!("{key} {comparison} {start} ORDER BY {key} {direction} LIMIT {rows}")
+        let mut walk = self.clone();
+        if let Some(near) = near
+            && self.passes(&near, &walk.from)
+        {
+            walk.from = near;
+        }
+        if let Some(far) = far
+            && self.passes(&walk.until, &far)
+        {
+            walk.until = far;
+        }
+        walk
+    }
+
+    /// Whether `one` comes after `other` on this walk.
+    fn passes(&self, one: &Value, other: &Value) -> bool {
+        match (one, other) {
+            (Value::Blob(one), Value::Blob(other)) => {
+                (one > other) != self.descending && one != other
+            }
+            _ => false,
+        }
+    }
+
+    /// What a query whose list is ordered by `key` says after `WHERE … AND`. Its parameters are `:from`, `:until`
+    /// and `:rows`.
+    pub(super) fn clause(&self, key: &str) -> String {
+        let (beyond, before, direction) = if self.descending {
+            ("<", ">", "DESC")
+        } else {
+            (">", "<", "ASC")
+        };
+        format!(
+            "{key} {beyond} :from AND {key} {before} :until ORDER BY {key} {direction} LIMIT :rows"
+        )
     }
 
     /// The page, of what the query found.

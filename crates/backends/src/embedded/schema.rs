@@ -16,7 +16,7 @@
 /// Format version 1.
 pub(super) const VERSION_1: &str = "
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO counter VALUES ('version', 0);
+INSERT INTO counter VALUES ('version', 0), ('message_skew', 0), ('attempt_skew', 0);
 CREATE TABLE room (filler BLOB NOT NULL);
 
 CREATE TABLE application (

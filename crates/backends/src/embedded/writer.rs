@@ -166,19 +166,23 @@ impl Drop for Joined {
     }
 }
 
-fn run(mut connection: Connection, mut queue: mpsc::Receiver<Message>) {
+fn run(connection: Connection, mut queue: mpsc::Receiver<Message>) {
+    let mut file = File {
+        connection,
+        log_is_stuck: false,
+    };
     let mut batch = Vec::new();
     while let Some(first) = queue.blocking_recv() {
         let stop = fill(&mut batch, first, &mut queue);
-        commit(&mut connection, &mut batch);
+        file.commit(&mut batch);
         if let Some((ending, stopped)) = stop {
             queue.close();
-            end(connection, ending);
+            end(file.connection, ending);
             let _ = stopped.send(());
             return;
         }
     }
-    end(connection, Ending::Clean);
+    end(file.connection, Ending::Clean);
 }
 
 type Stop = (Ending, oneshot::Sender<()>);
@@ -204,25 +208,48 @@ fn fill(
     None
 }
 
-fn commit(connection: &mut Connection, batch: &mut Vec<Box<dyn Command>>) {
-    match transact(connection, batch) {
-        Ok(()) => batch.drain(..).for_each(|command| command.answer(Ok(()))),
-        Err(failure) if batch.len() == 1 => {
-            let error = port_error(&failure.error, failure.phase);
-            batch
-                .drain(..)
-                .for_each(|command| command.answer(Err(error.clone())));
-        }
-        Err(_) => commit_singly(connection, batch),
-    }
+/// The file, as the thread has it.
+struct File {
+    connection: Connection,
+    /// There was no room for the log to grow, and merging it into the file did not make any.
+    log_is_stuck: bool,
 }
 
-fn commit_singly(connection: &mut Connection, batch: &mut Vec<Box<dyn Command>>) {
-    for command in batch.drain(..) {
-        let mut alone = [command];
-        let outcome = transact(connection, &mut alone);
-        let [command] = alone;
-        command.answer(outcome.map_err(|failure| port_error(&failure.error, failure.phase)));
+impl File {
+    fn commit(&mut self, batch: &mut Vec<Box<dyn Command>>) {
+        match transact(&mut self.connection, batch) {
+            Ok(()) => {
+                self.log_is_stuck = false;
+                batch.drain(..).for_each(|command| command.answer(Ok(())));
+            }
+            Err(failure) => {
+                self.make_room(&failure);
+                self.commit_singly(batch);
+            }
+        }
+    }
+
+    fn commit_singly(&mut self, batch: &mut Vec<Box<dyn Command>>) {
+        for command in batch.drain(..) {
+            let mut alone = [command];
+            let outcome = transact(&mut self.connection, &mut alone);
+            let [command] = alone;
+            command.answer(outcome.map_err(|failure| port_error(&failure.error, failure.phase)));
+        }
+    }
+
+    /// Where the log cannot grow, it is begun anew once what it holds has been merged into the file: that may need
+    /// no room. Tried once until something was written again, because it is a lot of work in vain.
+    fn make_room(&mut self, failure: &Failure) {
+        let full = matches!(
+            port_error(&failure.error, failure.phase),
+            PortError::Full { .. }
+        );
+        if full && !self.log_is_stuck {
+            let merge = "PRAGMA wal_checkpoint(PASSIVE)";
+            let merged = self.connection.query_row(merge, [], |_| Ok(()));
+            self.log_is_stuck = merged.is_err();
+        }
     }
 }
 

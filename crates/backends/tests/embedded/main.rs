@@ -7,6 +7,7 @@ mod backlog;
 mod backup;
 mod crash;
 mod full;
+mod lists;
 mod opening;
 
 use std::sync::Arc;

@@ -25,8 +25,8 @@ const POLL: Duration = Duration::from_millis(10);
 pub(super) const LONG: Duration = Duration::from_secs(6 * 3600);
 /// Soon enough to be waited for where time cannot be moved by hand.
 pub(super) const SHORT: Duration = Duration::from_secs(2);
-/// Past [`SHORT`].
-pub(super) const PAST_SHORT: Duration = Duration::from_millis(2_200);
+/// What is added to a wait on a clock that goes on by itself, which others may read a little differently.
+const SPARE: Duration = Duration::from_millis(200);
 
 /// A process of the installation under test.
 pub(super) struct Stage<'f> {
@@ -86,6 +86,26 @@ impl<'f> Time<'f> {
             "the fixture let too little time pass"
         );
         self.now
+    }
+
+    /// Goes to the last millisecond before `end`, where the clock allows it. Says whether it did.
+    pub(super) async fn pass_almost_until(&mut self, end: Timestamp) -> bool {
+        if self.stands_still() {
+            let last = end - Duration::from_millis(1);
+            self.pass(last.since(self.now)).await;
+        }
+        self.stands_still()
+    }
+
+    /// Goes to where `end` has passed: on a clock that stands still, not a millisecond further.
+    pub(super) async fn pass_until(&mut self, end: Timestamp) -> Timestamp {
+        let spare = if self.stands_still() {
+            Duration::ZERO
+        } else {
+            SPARE
+        };
+        let by = (end + spare).since(self.now());
+        self.pass(by).await
     }
 
     pub(super) fn stands_still(&self) -> bool {

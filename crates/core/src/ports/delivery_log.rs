@@ -14,7 +14,10 @@ use crate::time::Timestamp;
 ///
 /// **Idempotent.** Recording a message or an attempt twice is recording it once; a destination's later record
 /// (by `at`) replaces the earlier one. Records may arrive in any order: an attempt may come before its message, a
-/// destination's earlier record after its later one.
+/// destination's earlier record after its later one. A message's record without its payload (`has_payload` is false)
+/// takes the payload away from the one that is there, for good: no later record brings it back.
+///
+/// **Read your writes.** A read that begins after `record` returned sees it, through the same port.
 ///
 /// **Derived.** The log may be shed by age or size while deliveries go on. Lists show what is there.
 ///
@@ -123,6 +126,7 @@ impl DestinationStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageKey {
     Id(MessageId),
+    /// The newest message with this event id: event ids are forgotten, and used again, sooner than messages.
     EventId(Uid),
 }
 

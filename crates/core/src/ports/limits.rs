@@ -25,7 +25,7 @@ pub trait Limits: Probe {
     /// | nothing, or it has expired | `Fresh`: reserved, pending, leased to this caller |
     /// | another request's hash | `KeyReused` |
     /// | pending, and its lease lives | `Pending` until then |
-    /// | pending, and its lease has ended | `Resume` with the identifier of the first try: reserved anew for this caller |
+    /// | pending, and its lease has ended | `Resume` with the identifier of the first try: reserved anew for this caller, with its times |
     /// | done | `Done` with what was answered |
     ///
     /// A reservation with a key is named by it, and takes its event id along. One without a key is named by its event

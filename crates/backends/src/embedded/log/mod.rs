@@ -2,12 +2,14 @@
 //!
 //! Messages and attempts are filed by time ([`super::filing`]), so that shedding the oldest reads nothing else;
 //! lists go by identifier, through indexes on (application, message) and (endpoint or message, attempt). An
-//! attempt carries what its lists filter by, so that none of them reads a message. A page whose filter
-//! wants few rows looks at as many as it takes, in short reads: see [`super::paging::scan`].
+//! attempt carries what its lists filter by, so that none of them reads a message. A list between two times
+//! looks at the identifiers of about that time ([`skew`]); a page whose filter wants few rows looks at as many
+//! as it takes, in short reads ([`super::paging::scan`]).
 
 mod query;
 mod record;
 mod retain;
+mod skew;
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, named_params};
 
 use super::record::Details;
+use super::skew::Skew;
 use crate::embedded::columns::{Result, from_pack, id, optional_time, parsed, time};
 use crate::embedded::paging::{Portion, Scan, Walk};
 
@@ -144,11 +145,14 @@ impl Scan for MessageScan {
         portion: usize,
         rows: usize,
     ) -> Result<Portion<Self::Row>> {
-        let clause = walk.clause("id", ":from", ":portion");
+        let MessageFilter { after, before, .. } = self.filter;
+        let transaction = connection.unchecked_transaction()?;
+        let walk = Skew::Message.narrow(&transaction, walk, after, before)?;
+        let clause = walk.clause("id");
         let sql = format!("SELECT {MESSAGE} FROM message WHERE app = :app AND {clause}");
-        let mut statement = connection.prepare_cached(&sql)?;
+        let mut statement = transaction.prepare_cached(&sql)?;
         let values = named_params! {
-            ":app": self.app.as_bytes(), ":from": walk.from(), ":portion": portion as i64
+            ":app": self.app.as_bytes(), ":from": walk.from(), ":until": walk.until(), ":rows": portion as i64
         };
         sift(statement.query(values)?, portion, rows, |row| {
             self.wanted(row)
@@ -216,10 +220,13 @@ impl Scan for AttemptScan {
             AttemptScope::Endpoint(endpoint) => ("endpoint", endpoint.as_bytes()),
             AttemptScope::Message(message) => ("message", message.as_bytes()),
         };
-        let clause = walk.clause("id", ":from", ":portion");
+        let AttemptFilter { after, before, .. } = self.filter;
+        let transaction = connection.unchecked_transaction()?;
+        let walk = Skew::Attempt.narrow(&transaction, walk, after, before)?;
+        let clause = walk.clause("id");
         let sql = format!("SELECT {ATTEMPT} FROM attempt WHERE {column} = :of AND {clause}");
-        let mut statement = connection.prepare_cached(&sql)?;
-        let values = named_params! { ":of": of, ":from": walk.from(), ":portion": portion as i64 };
+        let mut statement = transaction.prepare_cached(&sql)?;
+        let values = named_params! { ":of": of, ":from": walk.from(), ":until": walk.until(), ":rows": portion as i64 };
         sift(statement.query(values)?, portion, rows, |row| {
             self.wanted(row)
         })
@@ -287,7 +294,7 @@ pub(super) fn destinations(
     message: MessageId,
     walk: &Walk,
 ) -> Result<Slice<Destination>> {
-    let clause = walk.clause("endpoint", ":from", ":rows");
+    let clause = walk.clause("endpoint");
     let sql = format!(
         "SELECT endpoint, status, next_attempt, at FROM destination \
          WHERE message = :message AND app = :app AND {clause}"
@@ -295,7 +302,7 @@ pub(super) fn destinations(
     let mut statement = connection.prepare_cached(&sql)?;
     let values = named_params! {
         ":message": message.as_bytes(), ":app": app.as_bytes(), ":from": walk.from(),
-        ":rows": i64::try_from(walk.rows()).unwrap_or(i64::MAX)
+        ":until": walk.until(), ":rows": walk.row_limit()
     };
     let mut rows = statement.query(values)?;
     let mut found = Vec::new();

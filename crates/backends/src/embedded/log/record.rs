@@ -11,6 +11,7 @@ use postrider_core::time::Timestamp;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
+use super::skew::Skew;
 use crate::embedded::columns::{Result, to_pack};
 use crate::embedded::filing;
 
@@ -30,6 +31,7 @@ pub(super) struct Details {
 }
 
 pub(super) fn record(connection: &Connection, records: &[LogRecord]) -> Result<()> {
+    note_skew(connection, records)?;
     for record in records {
         match record {
             LogRecord::Message(message) => record_message(connection, message)?,
@@ -38,6 +40,22 @@ pub(super) fn record(connection: &Connection, records: &[LogRecord]) -> Result<(
         }
     }
     Ok(())
+}
+
+fn note_skew(connection: &Connection, records: &[LogRecord]) -> Result<()> {
+    let messages = records.iter().filter_map(|record| match record {
+        LogRecord::Message(message) => Some((
+            message.event.message.created_at(),
+            message.event.accepted_at,
+        )),
+        LogRecord::Attempt(_) | LogRecord::Destination(_) => None,
+    });
+    Skew::Message.note(connection, messages)?;
+    let attempts = records.iter().filter_map(|record| match record {
+        LogRecord::Attempt(attempt) => Some((attempt.id.created_at(), attempt.at)),
+        LogRecord::Message(_) | LogRecord::Destination(_) => None,
+    });
+    Skew::Attempt.note(connection, attempts)
 }
 
 /// A message that is there already stands, but for its payload: once expunged it does not come back, and a record

@@ -83,20 +83,15 @@ pub(super) fn applications(
     org: OrgId,
     walk: &Walk,
 ) -> Result<Slice<Application>> {
-    let clause = walk.clause("id", ":from", ":rows");
+    let clause = walk.clause("id");
     let sql = format!("SELECT record, version FROM application WHERE org = :org AND {clause}");
     let mut statement = connection.prepare_cached(&sql)?;
-    let values =
-        named_params! { ":org": org.as_bytes(), ":from": walk.from(), ":rows": rows(walk) };
+    let values = named_params! { ":org": org.as_bytes(), ":from": walk.from(), ":until": walk.until(), ":rows": walk.row_limit() };
     let found = statement.query_map(values, read_application)?;
     let apps = found
         .map(|row| application_of(row?))
         .collect::<Result<_>>()?;
     Ok(walk.slice(apps))
-}
-
-fn rows(walk: &Walk) -> i64 {
-    i64::try_from(walk.rows()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn put_application(
@@ -223,11 +218,10 @@ pub(super) fn endpoints(
     app: AppId,
     walk: &Walk,
 ) -> Result<Slice<Endpoint>> {
-    let clause = walk.clause("id", ":from", ":rows");
+    let clause = walk.clause("id");
     let sql = format!("SELECT record, created_version FROM endpoint WHERE app = :app AND {clause}");
     let mut statement = connection.prepare_cached(&sql)?;
-    let values =
-        named_params! { ":app": app.as_bytes(), ":from": walk.from(), ":rows": rows(walk) };
+    let values = named_params! { ":app": app.as_bytes(), ":from": walk.from(), ":until": walk.until(), ":rows": walk.row_limit() };
     let found = statement.query_map(values, read_application)?;
     let endpoints = found.map(|row| endpoint_of(row?)).collect::<Result<_>>()?;
     Ok(walk.slice(endpoints))
@@ -341,13 +335,13 @@ pub(super) fn event_types(
     include_archived: bool,
     walk: &Walk,
 ) -> Result<Slice<EventType>> {
-    let clause = walk.clause("name", ":from", ":rows");
+    let clause = walk.clause("name");
     let sql = format!(
         "SELECT record, version FROM event_type WHERE org = :org AND archived <= :archived AND {clause}"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let values = named_params! {
-        ":org": org.as_bytes(), ":archived": include_archived, ":from": walk.from(), ":rows": rows(walk)
+        ":org": org.as_bytes(), ":archived": include_archived, ":from": walk.from(), ":until": walk.until(), ":rows": walk.row_limit()
     };
     let found = statement.query_map(values, read_application)?;
     let event_types = found

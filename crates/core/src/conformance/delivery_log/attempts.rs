@@ -15,8 +15,8 @@ use crate::ports::{AttemptFilter, AttemptScope};
 
 const TYPES: [&str; 3] = ["order.paid", "order", "build.failed"];
 const CHANNELS: [&str; 3] = ["eu", "us", "eu-west"];
-const STATUSES: [u16; 14] = [
-    0, 100, 199, 200, 204, 299, 300, 302, 400, 404, 499, 500, 503, 599,
+const STATUSES: [u16; 15] = [
+    0, 99, 100, 199, 200, 204, 299, 300, 302, 400, 404, 499, 500, 503, 599,
 ];
 const CLASSES: [u16; 6] = [0, 100, 200, 300, 400, 500];
 

@@ -22,6 +22,7 @@ macro_rules! conformance_delivery_log {
             an_attempt_comes_back_whole
             what_was_never_recorded_is_nothing
             recording_twice_is_recording_once
+            a_record_without_payload_takes_it_away_for_good
             an_attempt_may_come_before_its_message
             an_event_id_leads_to_the_newest_message
             large_batches_and_payloads_are_recorded

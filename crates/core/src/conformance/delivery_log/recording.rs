@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::records::{channel, event_id, id, type_name, with};
 use crate::attempt::AttemptRecord;
 use crate::conformance::Fixture;
 use crate::conformance::paging::all;
 use crate::conformance::stage::{Stage, assert_same, together};
-use crate::message::Trigger;
+use crate::message::{MessageRecord, Trigger};
 use crate::pair::ChainId;
 use crate::ports::{AttemptScope, Destination, DestinationStatus, LogRecord, MessageFilter};
 
@@ -19,7 +21,7 @@ pub async fn a_message_comes_back_whole(fixture: &dyn Fixture) {
     let full = stage.a_full_message(app, now);
     let plain = stage.a_message(app, now);
     let empty = with(&stage.a_message(app, now), |event| {
-        event.payload = bytes::Bytes::new();
+        event.payload = Bytes::new();
     });
     let messages = [full.clone(), plain, empty];
     stage.record_messages(&messages).await;
@@ -137,6 +139,37 @@ pub async fn recording_twice_is_recording_once(fixture: &dyn Fixture) {
     };
     let tagged = log.messages(app, &filter, all()).await.unwrap();
     assert_eq!(tagged.items, [message], "an index holds it once, too");
+}
+
+/// What was expunged does not come back with a record that was on its way, nor does anything else of it change.
+pub async fn a_record_without_payload_takes_it_away_for_good(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let (app, now) = (stage.an_app_id(), stage.now());
+    for recorded_before in [true, false] {
+        let message = stage.a_full_message(app, now);
+        let other = stage.a_message(app, now);
+        stage.record_messages(std::slice::from_ref(&other)).await;
+        if recorded_before {
+            stage.record_messages(std::slice::from_ref(&message)).await;
+        }
+        let emptied = MessageRecord {
+            has_payload: false,
+            ..with(&message, |event| event.payload = Bytes::new())
+        };
+        for record in [&emptied, &message, &emptied] {
+            stage.record_messages(std::slice::from_ref(record)).await;
+            assert_eq!(
+                stage.message(app, id(&message)).await.as_ref(),
+                Some(&emptied),
+                "a payload that was taken away does not come back"
+            );
+        }
+        assert_eq!(
+            stage.message(app, id(&other)).await,
+            Some(other),
+            "other messages keep theirs"
+        );
+    }
 }
 
 /// Records are made by different processes: which of them arrives first is chance.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::records::{HOUR, event_id, id, with};
 use crate::conformance::Fixture;
 use crate::conformance::paging::all;
-use crate::conformance::stage::{PAST_SHORT, SHORT, Stage, assert_same};
+use crate::conformance::stage::{SHORT, Stage, assert_same};
 use crate::message::MessageRecord;
 use crate::ports::{AttemptScope, Destination, DestinationStatus, LogRecord, MessageFilter};
 use crate::time::Timestamp;
@@ -84,7 +84,17 @@ pub async fn retention_removes_what_is_older_and_nothing_else(fixture: &dyn Fixt
             .await;
         rows.push((old, app, name, message, attempt));
     }
+    // Resumed: its identifier is older than what is kept, its acceptance is not.
+    let elsewhere = stage.an_app_id();
+    let made = stage.a_message(elsewhere, keep_from - HOUR / 2);
+    let resumed = with(&made, |event| event.accepted_at = keep_from + HOUR / 2);
+    stage.record_messages(std::slice::from_ref(&resumed)).await;
     let touched = stage.retain_log(keep_from).await;
+    assert_eq!(
+        stage.message(elsewhere, id(&resumed)).await,
+        Some(resumed),
+        "a message is as old as its acceptance, whenever its identifier was made"
+    );
     assert!(touched > 0, "retention says how much it has touched");
 
     let log = stage.log();
@@ -187,7 +197,7 @@ pub async fn retention_empties_payloads_that_have_outlived_their_time(fixture: &
             );
         }
     }
-    let now = stage.time.pass(PAST_SHORT).await;
+    let now = stage.time.pass_until(now + SHORT).await;
     stage.retain_log(keep_from).await;
     for (until, message) in &rows {
         let wanted = if *until > now {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::conformance::Fixture;
-use crate::conformance::stage::{LONG, PAST_SHORT, SHORT, Stage, together};
+use crate::conformance::stage::{LONG, SHORT, Stage, together};
 use crate::pair::{ChainId, PairKey, PairOutcome, PairRecord, PairState, Verdict};
 use crate::ports::{Claim, Settlement};
 use crate::time::Timestamp;
@@ -226,11 +226,7 @@ pub async fn of_concurrent_claims_after_a_lease_one_is_granted(fixture: &dyn Fix
         verdict == Verdict::Leased(until) || stage.now() >= until,
         "the lease lives, yet the verdict is {verdict:?}"
     );
-    if stage.time.stands_still() {
-        stage
-            .time
-            .pass(SHORT - std::time::Duration::from_millis(1))
-            .await;
+    if stage.time.pass_almost_until(until).await {
         let verdict = stage.claim_one(pair, ChainId::FIRST, 1).await;
         assert_eq!(
             verdict,
@@ -238,7 +234,7 @@ pub async fn of_concurrent_claims_after_a_lease_one_is_granted(fixture: &dyn Fix
             "a lease lives to its last millisecond"
         );
     }
-    stage.time.pass(PAST_SHORT).await;
+    stage.time.pass_until(until).await;
     let claim = stage.claim_of(pair, ChainId::FIRST, 1);
     let verdicts = race(&mut stage, vec![claim; 16]).await;
     assert_one_granted(&verdicts, claim.lease_until);
@@ -565,11 +561,7 @@ pub async fn pair_records_are_kept_as_long_as_asked(fixture: &dyn Fixture) {
         short_then_long,
         long_claim,
     ];
-    if stage.time.stands_still() {
-        stage
-            .time
-            .pass(SHORT - std::time::Duration::from_millis(1))
-            .await;
+    if stage.time.pass_almost_until(short).await {
         for pair in all {
             assert!(
                 stage.pair_record(pair).await.is_some(),
@@ -577,7 +569,7 @@ pub async fn pair_records_are_kept_as_long_as_asked(fixture: &dyn Fixture) {
             );
         }
     }
-    stage.time.pass(PAST_SHORT).await;
+    stage.time.pass_until(short).await;
     for pair in [claimed, settled, opened] {
         assert_eq!(
             stage.pair_record(pair).await,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::conformance::Fixture;
-use crate::conformance::stage::{LONG, PAST_SHORT, SHORT, Stage, together};
+use crate::conformance::stage::{LONG, SHORT, Stage, together};
 use crate::id::MessageId;
 use crate::name::Uid;
 use crate::ports::{Answer, Partition, Reservation, ReservationKey, Reserved};
@@ -172,6 +172,17 @@ async fn follows_the_table(stage: &mut Stage<'_>, keyed: bool, event: bool) {
         stage.reserve_again(&wish).await,
         Reserved::Done(answer_of_second),
         "a resumed reservation can be completed"
+    );
+
+    let mut wish = name(stage, "late");
+    wish.lease_until = stage.now();
+    stage.reserve(&wish).await;
+    let late_answer = answer(wish.candidate, stage.now());
+    stage.complete(&wish, &late_answer).await;
+    assert_eq!(
+        stage.reserve_again(&wish).await,
+        Reserved::Done(late_answer),
+        "done is done, also where the lease had ended before"
     );
 
     let wish = name(stage, "done");
@@ -374,7 +385,7 @@ pub async fn of_concurrent_resumptions_one_wins(fixture: &dyn Fixture) {
         let first = wish.candidate;
         // Twice: who resumes may die, too.
         for _ in 0..2 {
-            stage.time.pass(PAST_SHORT).await;
+            stage.time.pass_until(wish.lease_until).await;
             let mut again = stage.again(&wish);
             again.lease_until = stage.now() + SHORT;
             let answers = race(&mut stage, vec![again.clone(); 16]).await;
@@ -387,6 +398,7 @@ pub async fn of_concurrent_resumptions_one_wins(fixture: &dyn Fixture) {
                 (1, 15),
                 "exactly one resumes, the others wait for it: {answers:?}"
             );
+            wish.lease_until = until;
         }
     }
 }
@@ -396,30 +408,26 @@ pub async fn a_key_and_an_event_id_are_forgotten_each_at_its_time(fixture: &dyn 
     let mut stage = Stage::open(fixture).await;
     let partition = stage.partition();
     let [key_a, key_b, key_c] = [stage.key(), stage.key(), stage.key()];
+    let end = stage.now() + SHORT;
     let mut short_key = stage.wish(partition, Some(key_a), Some("evt-long"));
-    short_key.key_until = stage.now() + SHORT;
+    short_key.key_until = end;
     let mut short_event = stage.wish(partition, Some(key_b), Some("evt-short"));
-    short_event.event_id_until = stage.now() + SHORT;
+    short_event.event_id_until = end;
     let mut both_short = stage.wish(partition, Some(key_c), Some("evt-brief"));
-    both_short.key_until = stage.now() + SHORT;
-    both_short.event_id_until = stage.now() + SHORT;
+    (both_short.key_until, both_short.event_id_until) = (end, end);
     for wish in [&short_key, &short_event, &both_short] {
         assert_eq!(stage.reserve(wish).await, FRESH);
         let answer = answer(wish.candidate, stage.now());
         stage.complete(wish, &answer).await;
     }
-    if stage.time.stands_still() {
-        stage
-            .time
-            .pass(SHORT - std::time::Duration::from_millis(1))
-            .await;
+    if stage.time.pass_almost_until(end).await {
         let still = stage.reserve_again(&both_short).await;
         assert!(
             matches!(still, Reserved::Done(_)),
             "remembered until the last millisecond: {still:?}"
         );
     }
-    stage.time.pass(PAST_SHORT).await;
+    stage.time.pass_until(end).await;
 
     let by = short_key.candidate;
     assert_eq!(
