@@ -22,8 +22,9 @@ use crate::time::Timestamp;
 ///
 /// **Durability.** `publish` and `hand_off` return `Ok` once every item would survive the death of this
 /// process and, where the broker is replicated, of a minority of its nodes. An item leaves the broker by
-/// `ack` alone. `ack`, `give_back` and `quarantine` may be lost with the process: the pack comes again then. They
-/// can no longer be lost once `depth` does not count the pack as leased any more, or once `close` has returned.
+/// `ack` alone. `ack`, `give_back` and `quarantine` may be lost with the process: the pack comes again then. `ack` and
+/// `quarantine` can no longer be lost once `depth` does not count the pack as leased any more, or once `close` has
+/// returned.
 ///
 /// **At least once.** Whatever is leased and not settled when its holder dies becomes ready again, and says
 /// so: `redelivered` is set on every pack that may have been leased before. It may be set on others, too.
@@ -42,7 +43,7 @@ pub trait Broker: Probe {
     /// Takes up to `room` packs that are ready at `now`, without waiting. Nobody else gets them while this
     /// process (for a networked broker: this connection) lives. Quarantined packs come one at a time: a lease
     /// that yields one yields nothing else, and as long as it is held no holder is given another. Other work
-    /// goes on meanwhile.
+    /// goes on meanwhile. A call that is dropped before it ends holds nothing.
     async fn lease(&self, now: Timestamp, room: usize) -> Result<Leased, PortError>;
 
     /// Completes when `lease` may yield more than it did the last time for a reason other than the passing of

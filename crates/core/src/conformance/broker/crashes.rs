@@ -8,7 +8,7 @@ use super::work::{assert_holds, items_of, lease, messages, messages_of, receipts
 use crate::conformance::Fixture;
 use crate::conformance::stage::{LONG, Stage, VIGIL, assert_same, soon, together};
 use crate::message::Item;
-use crate::ports::{Source, Until};
+use crate::ports::{Depth, Source, Until};
 
 /// Leased and not settled comes again and says so; ready stays ready; acknowledged stays gone; waiting waits.
 pub async fn unsettled_work_returns_after_a_crash(fixture: &dyn Fixture) {
@@ -72,6 +72,53 @@ pub async fn what_was_published_just_before_a_crash_is_there(fixture: &dyn Fixtu
             &format!("published before crash number {}", round + 1),
         );
     }
+}
+
+/// More packs than anybody keeps in memory, worked off by a process that has seen none of them before.
+pub async fn a_backlog_comes_back_in_full(fixture: &dyn Fixture) {
+    const PUBLISHERS: usize = 32;
+    const CALLS: usize = 50;
+    let mut stage = Stage::open(fixture).await;
+    let shares: Vec<Vec<Item>> = (0..PUBLISHERS).map(|_| stage.items(CALLS)).collect();
+    let (broker, now) = (stage.broker(), stage.now());
+    together(PUBLISHERS, |index| {
+        let (broker, items) = (Arc::clone(&broker), shares[index].clone());
+        async move {
+            for item in items {
+                broker.publish(now, vec![item]).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let large = stage.solo_items(200);
+    stage.publish(&large).await;
+    drop(broker);
+
+    let mut stage = stage.crash().await;
+    let all = [shares.concat(), large].concat();
+    let (broker, now) = (stage.broker(), stage.now());
+    let mut found = Vec::new();
+    soon("all of a backlog", async {
+        while found.len() < all.len() {
+            let (held, _) = lease(&*broker, now, 60).await;
+            if held.is_empty() {
+                let _ = timeout(VIGIL, broker.wait()).await;
+            }
+            broker.ack(receipts(&held)).await.unwrap();
+            found.extend(messages(&held));
+        }
+    })
+    .await;
+    assert_same(
+        &found,
+        &messages_of(&all),
+        "a backlog comes back, each item once",
+    );
+    stage
+        .depth_becomes("nothing is left of a backlog", |depth| {
+            *depth == Depth::default()
+        })
+        .await;
 }
 
 /// `close` settles what was asked for: an acknowledgement before it is not lost.
@@ -204,6 +251,39 @@ pub async fn a_publish_that_was_dropped_harms_nobody(fixture: &dyn Fixture) {
         }
     }
     assert_same(&found, &wanted, "each item arrives once");
+}
+
+/// Whoever drops a `lease` before it ends holds nothing by it: the next one gets everything.
+pub async fn a_lease_that_was_dropped_holds_nothing(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let items = stage.solo_items(60);
+    stage.publish(&items).await;
+    // Work that was held by a dead process may take longer to lease than new work.
+    stage.lease_items(items.len()).await;
+    let mut stage = stage.crash().await;
+    let (broker, now) = (stage.broker(), stage.now());
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let patience = stage.chance.below(300);
+        let yields = async {
+            for _ in 0..patience {
+                tokio::task::yield_now().await;
+            }
+        };
+        let room = 2.min(50_usize.saturating_sub(held.len()));
+        tokio::select! {
+            biased;
+            (leased, _) = lease(&*broker, now, room) => held.extend(leased),
+            () = yields => {}
+        }
+    }
+    drop(broker);
+    held.extend(stage.lease_items(items.len() - held.len()).await);
+    assert_holds(
+        &held,
+        &items,
+        "what a dropped lease had taken is there for the next",
+    );
 }
 
 /// What a dead process held goes to those that live, while they live.

@@ -43,7 +43,9 @@ macro_rules! conformance_broker {
             what_was_acknowledged_before_closing_stays_gone
             crash_loops_are_counted
             receipts_of_an_earlier_life_take_nothing
+            a_backlog_comes_back_in_full
             a_publish_that_was_dropped_harms_nobody
+            a_lease_that_was_dropped_holds_nothing
             a_death_gives_work_to_the_living
 
             a_delay_is_never_cut_short_and_stretched_within_bounds
