@@ -14,6 +14,7 @@ const EVENTS: usize = 1_000;
 /// So few, and a subscriber so slow, that 1,000 deliveries take at least 4 s: a kill after a third hits the middle.
 const SLOTS: &str = "10";
 const SLOW: Duration = Duration::from_millis(40);
+const CLIENTS: usize = 20;
 /// An outcome that was answered this shortly before the kill may not have been stored.
 const FLUSH: Duration = Duration::from_millis(500);
 /// The default grace period.
@@ -29,7 +30,6 @@ async fn slow_receiver() -> Receiver {
 
 /// Sends the events by several clients at once, so that all are accepted long before all are delivered.
 async fn accept(api: &Api, app: &str, count: usize) -> Ledger {
-    const CLIENTS: usize = 20;
     let clients = (0..CLIENTS).map(|_| {
         let (api, app) = (api.clone(), app.to_owned());
         tokio::spawn(async move {
@@ -147,10 +147,10 @@ async fn killed_while_accepting_what_was_answered_arrives() {
     let server = Server::start(&Settings::new(data.path())).await;
     let api = Api::new(&server).await;
     let app = api.application(&receiver.url).await;
-    let senders: Vec<_> = (0..16)
+    let senders: Vec<_> = (0..CLIENTS)
         .map(|_| tokio::spawn(send_until_refused(api.clone(), app.id.clone())))
         .collect();
-    receiver.wait_for(300).await;
+    let received = receiver.wait_for(300).await.len();
     server.kill().await;
     let mut ledger = Ledger::default();
     for sender in senders {
@@ -166,7 +166,8 @@ async fn killed_while_accepting_what_was_answered_arrives() {
             ledger.is_complete(requests)
         })
         .await;
-    assert!(ledger.len() >= 300);
+    // An event may arrive before its sender has its answer: each client had at most one such event.
+    assert!(ledger.len() + CLIENTS >= received);
 }
 
 async fn send_until_refused(api: Api, app: String) -> Vec<String> {
