@@ -2,14 +2,12 @@
 
 mod breakers;
 mod pairs;
-mod pairs_model;
 mod rates;
 mod reservations;
 mod upkeep;
 
 pub use breakers::*;
 pub use pairs::*;
-pub use pairs_model::*;
 pub use rates::*;
 pub use reservations::*;
 pub use upkeep::*;
