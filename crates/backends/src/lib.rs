@@ -3,6 +3,8 @@
 //! | module | holds its data in | for |
 //! |---|---|---|
 //! | [`embedded`] | one SQLite file in a directory of its own | one node, nothing else to run |
+//! | [`rabbitmq`] | quorum queues: the work that is left to do | any number of nodes |
+//! | [`redis`] | a Redis server or Cluster: everything else | any number of nodes |
 //!
 //! A backend keeps the contracts that are written above the traits in `postrider_core::ports`, and the
 //! conformance suites there say whether it does. What is deliberately absent: delivery itself. No backend
@@ -10,3 +12,7 @@
 
 #[cfg(feature = "embedded")]
 pub mod embedded;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;

@@ -73,7 +73,11 @@ pub(crate) async fn file(context: &Context, event: &Arc<Event>, note: &DeadNote)
         event: Arc::clone(event),
         note: note.clone(),
     };
-    settled(context.ports.dead_letters.put(vec![letter]).await)
+    let filed = context.ports.dead_letters.put(vec![letter]).await;
+    if filed.is_ok() {
+        tokio::time::sleep(context.ports.dead_letters.safe_after()).await;
+    }
+    settled(filed)
 }
 
 /// Whether the pair was delivered or canceled after all, or another chain has taken over.

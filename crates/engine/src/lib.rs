@@ -101,6 +101,7 @@ impl Engine {
 
     async fn settled(&self) {
         self.consumer.wait().await;
+        self.context.ports.broker.stop_leasing().await;
         self.context.packs.close();
         self.context.packs.wait().await;
     }

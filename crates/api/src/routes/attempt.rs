@@ -151,10 +151,12 @@ pub(crate) async fn get(
     let id = path.attempt()?;
     let with_content = query.flag("with_content", true)?;
     let message = find(&state, app.id(), &path.message()?).await?;
-    let found = state.ports.log.attempt(app.id(), id).await?;
-    let attempt = found
-        .filter(|attempt| attempt.message == message.event.message)
-        .ok_or(ApiError::NotFound)?;
+    let found = state
+        .ports
+        .log
+        .attempt(app.id(), message.event.message, id)
+        .await?;
+    let attempt = found.ok_or(ApiError::NotFound)?;
     let with_msg = query.flag("with_msg", false)?;
     let message = with_msg.then_some(&message);
     Ok(Reply::ok(&AttemptOut::new(&attempt, message, with_content)))

@@ -139,6 +139,10 @@ impl Broker for FaultyBroker {
         self.inner.capabilities()
     }
 
+    async fn stop_leasing(&self) {
+        self.inner.stop_leasing().await;
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }
@@ -211,9 +215,10 @@ impl DeliveryLog for ShutLog {
     async fn attempt(
         &self,
         app: AppId,
+        message: MessageId,
         attempt: AttemptId,
     ) -> Result<Option<AttemptRecord>, PortError> {
-        self.inner.attempt(app, attempt).await
+        self.inner.attempt(app, message, attempt).await
     }
 
     async fn attempts(

@@ -74,6 +74,10 @@ pub trait Broker: Probe {
 
     fn capabilities(&self) -> BrokerCapabilities;
 
+    /// Says that no `lease` will follow, so that what was fetched ahead of one can go to others at once; what is
+    /// leased stays so. Later leases yield nothing. Doing it twice is doing it once.
+    async fn stop_leasing(&self);
+
     /// Settles what was asked for and lets go of the rest. Every later call fails, but for `wait`, which
     /// completes. Closing twice is closing once.
     async fn close(&self);

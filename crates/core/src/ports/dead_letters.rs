@@ -1,5 +1,7 @@
 //! What was given up.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{PortError, Probe};
@@ -16,6 +18,12 @@ use crate::time::Timestamp;
 #[async_trait]
 pub trait DeadLetters: Probe {
     async fn put(&self, letters: Vec<DeadLetter>) -> Result<(), PortError>;
+
+    /// How long after `put` returned a letter would survive the death of the machine, too. The work that it was made
+    /// from is let go only then.
+    fn safe_after(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// `app = None` finds what belongs to no application, and only that: work that could not be read. For a filter
     /// it has no endpoint, and `Poison` as its reason.

@@ -40,9 +40,11 @@ pub trait DeliveryLog: Probe {
         page: Page<MessageId>,
     ) -> Result<Slice<MessageRecord>, PortError>;
 
+    /// One attempt of a message; `None` where it belongs to another one.
     async fn attempt(
         &self,
         app: AppId,
+        message: MessageId,
         attempt: AttemptId,
     ) -> Result<Option<AttemptRecord>, PortError>;
 

@@ -375,6 +375,9 @@ impl Broker for EmbeddedBroker {
 
     async fn lease(&self, now: Timestamp, room: usize) -> Result<Leased, PortError> {
         self.check_open()?;
+        if self.shared.state.lock().stopped {
+            return Ok(Leased::default());
+        }
         let now = now.as_millis();
         if room > 0 {
             self.fill(now, room).await?;
@@ -478,6 +481,10 @@ impl Broker for EmbeddedBroker {
             shared: false,
             exact_within: std::time::Duration::ZERO,
         }
+    }
+
+    async fn stop_leasing(&self) {
+        self.shared.state.lock().stopped = true;
     }
 
     async fn close(&self) {

@@ -20,6 +20,8 @@ const QUARANTINE_TURN: u32 = 16;
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) closed: bool,
+    /// Nothing is leased any more.
+    pub(super) stopped: bool,
     /// Which process gave a receipt.
     generation: u32,
     /// Rows up to this number were there when the process opened the file: somebody may have held them.
@@ -77,6 +79,7 @@ impl State {
         };
         Self {
             closed: false,
+            stopped: false,
             generation,
             born: found.last,
             ready: ReadyWindow::new(bounds, found.last_ready),

@@ -81,11 +81,12 @@ impl DeliveryLog for EmbeddedLog {
     async fn attempt(
         &self,
         app: AppId,
+        message: MessageId,
         attempt: AttemptId,
     ) -> Result<Option<AttemptRecord>, PortError> {
         self.engine
             .readers
-            .read(move |connection| query::attempt(connection, app, attempt))
+            .read(move |connection| query::attempt(connection, app, message, attempt))
             .await
     }
 

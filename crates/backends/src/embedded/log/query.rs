@@ -257,11 +257,12 @@ fn sift<T>(
 pub(super) fn attempt(
     connection: &Connection,
     app: AppId,
+    message: MessageId,
     attempt: AttemptId,
 ) -> Result<Option<AttemptRecord>> {
-    let sql = format!("SELECT {ATTEMPT} FROM attempt WHERE id = ?1 AND app = ?2");
+    let sql = format!("SELECT {ATTEMPT} FROM attempt WHERE id = ?1 AND app = ?2 AND message = ?3");
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query((attempt.as_bytes(), app.as_bytes()))?;
+    let mut rows = statement.query((attempt.as_bytes(), app.as_bytes(), message.as_bytes()))?;
     rows.next()?.map(read_attempt).transpose()
 }
 

@@ -47,6 +47,7 @@ macro_rules! conformance_broker {
             a_publish_that_was_dropped_harms_nobody
             a_lease_that_was_dropped_holds_nothing
             a_death_gives_work_to_the_living
+            who_stops_leasing_leaves_the_rest_to_others
 
             a_delay_is_never_cut_short_and_stretched_within_bounds
             an_exact_time_is_met

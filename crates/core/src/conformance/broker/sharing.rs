@@ -185,3 +185,43 @@ pub async fn work_moves_on_while_others_wait(fixture: &dyn Fixture) {
     assert!(more.is_empty(), "what is held comes to nobody");
     assert_holds(&held, &slow, "what is held is what was leased first");
 }
+
+/// A process that is about to end leases no more; what it holds stays its own, the rest goes to the others.
+pub async fn who_stops_leasing_leaves_the_rest_to_others(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let joined = fixture.join().await;
+    let items = stage.solo_items(12);
+    stage.publish(&items).await;
+    let held = soon("one pack to be leased", async {
+        loop {
+            let (held, _) = stage.lease(1).await;
+            if !held.is_empty() {
+                return held;
+            }
+            let _ = timeout(VIGIL, stage.ports.broker.wait()).await;
+        }
+    })
+    .await;
+    stage.ports.broker.stop_leasing().await;
+    stage.ports.broker.stop_leasing().await;
+    stage.nothing_ready("it has stopped leasing").await;
+    let Some(joined) = joined else {
+        stage.ack(&held).await;
+        return;
+    };
+    let rest = stage
+        .lease_items_of(&*joined.broker, items.len() - held.len())
+        .await;
+    stage.ack(&held).await;
+    joined.broker.ack(receipts(&rest)).await.unwrap();
+    let mut found = messages(&held);
+    found.extend(messages(&rest));
+    assert_same(
+        &found,
+        &messages_of(&items),
+        "what was held and the rest are everything",
+    );
+    stage
+        .depth_becomes("all of it was settled", |depth| *depth == Depth::default())
+        .await;
+}

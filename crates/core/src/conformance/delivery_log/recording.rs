@@ -70,7 +70,10 @@ pub async fn an_attempt_comes_back_whole(fixture: &dyn Fixture) {
         .await;
     for attempt in &attempts {
         assert_eq!(
-            stage.attempt(app, attempt.id).await.as_ref(),
+            stage
+                .attempt(app, attempt.message, attempt.id)
+                .await
+                .as_ref(),
             Some(attempt),
             "an attempt comes back whole"
         );
@@ -87,7 +90,7 @@ pub async fn what_was_never_recorded_is_nothing(fixture: &dyn Fixture) {
     stage.record([]).await;
     assert_eq!(stage.message(app, id(&message)).await, None);
     assert_eq!(stage.message_by_event_id(app, "nothing").await, None);
-    assert_eq!(stage.attempt(app, attempt.id).await, None);
+    assert_eq!(stage.attempt(app, attempt.message, attempt.id).await, None);
     assert!(stage.messages_of(app).await.is_empty());
     for scope in [
         AttemptScope::Endpoint(endpoint),
@@ -180,7 +183,10 @@ pub async fn an_attempt_may_come_before_its_message(fixture: &dyn Fixture) {
     let attempt = stage.an_attempt(&message, endpoint, now);
     stage.record_attempts(std::slice::from_ref(&attempt)).await;
     assert_eq!(
-        stage.attempt(app, attempt.id).await.as_ref(),
+        stage
+            .attempt(app, attempt.message, attempt.id)
+            .await
+            .as_ref(),
         Some(&attempt),
         "an attempt does not need its message"
     );
@@ -330,7 +336,10 @@ pub async fn another_application_sees_nothing_of_the_log(fixture: &dyn Fixture) 
         stage.message_by_event_id(stranger, "order-1042_a.b").await,
         None
     );
-    assert_eq!(stage.attempt(stranger, attempt.id).await, None);
+    assert_eq!(
+        stage.attempt(stranger, attempt.message, attempt.id).await,
+        None
+    );
     assert!(stage.messages_of(stranger).await.is_empty());
     for scope in [
         AttemptScope::Endpoint(endpoint),
@@ -384,7 +393,10 @@ pub async fn the_log_survives_a_crash(fixture: &dyn Fixture) {
             "a message survives a crash"
         );
         assert_eq!(
-            stage.attempt(app, attempt.id).await.as_ref(),
+            stage
+                .attempt(app, attempt.message, attempt.id)
+                .await
+                .as_ref(),
             Some(&attempt),
             "an attempt survives a crash"
         );

@@ -142,8 +142,13 @@ impl Stage<'_> {
         found.expect("messages can be read")
     }
 
-    pub(super) async fn attempt(&self, app: AppId, id: AttemptId) -> Option<AttemptRecord> {
-        let found = self.ports.log.attempt(app, id).await;
+    pub(super) async fn attempt(
+        &self,
+        app: AppId,
+        message: MessageId,
+        id: AttemptId,
+    ) -> Option<AttemptRecord> {
+        let found = self.ports.log.attempt(app, message, id).await;
         found.expect("attempts can be read")
     }
 

@@ -108,7 +108,7 @@ pub async fn retention_removes_what_is_older_and_nothing_else(fixture: &dyn Fixt
         );
         let found = stage.message_by_event_id(*app, name).await;
         assert_eq!(found.is_some(), !old, "an event id goes with its message");
-        let found = stage.attempt(*app, attempt.id).await;
+        let found = stage.attempt(*app, attempt.message, attempt.id).await;
         assert_eq!(found.as_ref(), (!old).then_some(attempt));
         let scope = AttemptScope::Message(id(message));
         assert_eq!(stage.attempts_of(*app, scope).await.is_empty(), *old);
