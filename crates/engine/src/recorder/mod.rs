@@ -99,6 +99,11 @@ impl Recorder {
         self.settlements.is_behind()
     }
 
+    /// Completes when it is not, or will not change any more.
+    pub(crate) async fn caught_up(&self) {
+        self.settlements.caught_up().await;
+    }
+
     pub(crate) fn close(&self) {
         self.settlements.close();
         self.log.close();

@@ -1,14 +1,12 @@
 //! One kind of record, written in batches by one task.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use postrider_core::ports::PortError;
 use prometheus::IntCounter;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -42,7 +40,7 @@ struct Entry<T> {
 #[derive(Debug)]
 pub(super) struct Writer<T> {
     entries: mpsc::Sender<Entry<T>>,
-    behind: Arc<AtomicBool>,
+    behind: watch::Receiver<bool>,
     closing: CancellationToken,
 }
 
@@ -53,12 +51,12 @@ impl<T: Clone + Send + 'static> Writer<T> {
         background: &TaskTracker,
     ) -> Self {
         let (entries, queue) = mpsc::channel(BATCH * 8);
-        let behind = Arc::new(AtomicBool::new(false));
+        let (tell, behind) = watch::channel(false);
         let task = Task {
             kind,
             kept: VecDeque::new(),
             kept_bytes: 0,
-            behind: Arc::clone(&behind),
+            behind: tell,
         };
         background.spawn(task.run(queue, closing.clone()));
         Self {
@@ -80,7 +78,12 @@ impl<T: Clone + Send + 'static> Writer<T> {
 
     /// Whether the store lacks records that were asked to be written.
     pub(super) fn is_behind(&self) -> bool {
-        self.behind.load(Relaxed)
+        *self.behind.borrow()
+    }
+
+    /// Completes when the store has everything, or nobody writes any more.
+    pub(super) async fn caught_up(&self) {
+        let _ = self.behind.clone().wait_for(|behind| !behind).await;
     }
 
     pub(super) fn close(&self) {
@@ -93,7 +96,7 @@ struct Task<T> {
     /// What is to be written, oldest first.
     kept: VecDeque<T>,
     kept_bytes: usize,
-    behind: Arc<AtomicBool>,
+    behind: watch::Sender<bool>,
 }
 
 impl<T: Clone + Send + 'static> Task<T> {
@@ -125,7 +128,7 @@ impl<T: Clone + Send + 'static> Task<T> {
         }
         let written = drain(&mut self.kept, &self.kind).await;
         self.kept_bytes = self.kept.iter().map(self.kind.size).sum();
-        let was_behind = self.behind.swap(written.is_err(), Relaxed);
+        let was_behind = self.behind.send_replace(written.is_err());
         match written {
             Ok(()) => {
                 for stored in waiting {
@@ -195,6 +198,7 @@ mod tests {
     use super::*;
     use futures_util::FutureExt as _;
     use parking_lot::Mutex;
+    use std::sync::Arc;
 
     fn kind(
         bound: usize,
