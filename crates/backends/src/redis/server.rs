@@ -185,6 +185,13 @@ fn node(url: &str) -> Result<ConnectionInfo, UrlError> {
     Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
+impl Link {
+    /// Whether what one script touches has to lie in one slot.
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+}
+
 impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {

@@ -5,6 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postrider_backends::redis::{Options, Server};
 use postrider_core::time::Timestamp;
+use redis::aio::ConnectionLike;
+use redis::cluster::ClusterClient;
+use redis::{Cmd, Value};
 
 /// Which server.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +49,27 @@ impl Place {
             response_timeout: Duration::from_secs(10),
         };
         Server::new(&self.kind.url(), options).unwrap()
+    }
+
+    /// A connection of a test's own, to see what is stored.
+    pub async fn link(&self) -> Box<dyn ConnectionLike + Send> {
+        let urls = self.kind.url();
+        match self.kind {
+            Kind::Single => {
+                let client = redis::Client::open(urls).unwrap();
+                Box::new(client.get_multiplexed_async_connection().await.unwrap())
+            }
+            Kind::Cluster => {
+                let client = ClusterClient::new(urls.split(',')).unwrap();
+                Box::new(client.get_async_connection().await.unwrap())
+            }
+        }
+    }
+
+    /// Asks the server something.
+    pub async fn ask(&self, command: Cmd) -> Value {
+        let mut link = self.link().await;
+        link.req_packed_command(&command).await.unwrap()
     }
 }
 
