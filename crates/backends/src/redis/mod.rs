@@ -25,5 +25,7 @@ mod log;
 mod registry;
 mod script;
 mod server;
+mod walk;
 
+pub use log::{LogOptions, RedisLog};
 pub use server::{Options, Server, UrlError};
