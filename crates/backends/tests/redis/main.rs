@@ -11,4 +11,5 @@ mod dead_letters;
 mod limits;
 mod log;
 mod registry;
+mod store;
 mod support;
