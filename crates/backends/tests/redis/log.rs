@@ -1,4 +1,9 @@
-//! The delivery log on Redis.
+//! The delivery log on Redis: its contract, and what it promises beyond it.
+
+mod bounds;
+mod events;
+mod memory;
+mod paging;
 
 mod single {
     use crate::store::Store;
