@@ -40,10 +40,7 @@ pub enum RegistryFileError {
     #[error("the file has format version {0}, which this release does not know; use a newer one")]
     TooNew(u32),
     #[error("line {line} is not a record: {cause}")]
-    Record {
-        line: u64,
-        cause: serde_json::Error,
-    },
+    Record { line: u64, cause: serde_json::Error },
     #[error("line {line} follows the end of the file")]
     BehindEnd { line: u64 },
     #[error("the file was cut off, or changed: it ends after {found} records")]

@@ -26,9 +26,7 @@ pub(super) fn export(
     };
     let app = match from {
         ExportCursor::Start => portion.event_types(&[], "")?,
-        ExportCursor::EventType(org, name) => {
-            portion.event_types(org.as_bytes(), name.as_str())?
-        }
+        ExportCursor::EventType(org, name) => portion.event_types(org.as_bytes(), name.as_str())?,
         ExportCursor::Application(app) => portion.endpoints(*app, EndpointId::MIN)?,
         ExportCursor::Endpoint(app, endpoint) => portion.endpoints(*app, *endpoint)?,
     };
