@@ -29,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::chores::{
-    Chores, DeadLetterRetention, Joining, LimitRetention, LogRetention, QueueDepth, RegistryChanges,
-    Retain,
+    Chores, DeadLetterRetention, Joining, LimitRetention, LogRetention, QueueDepth,
+    RegistryChanges, Retain,
 };
 use crate::config::{Config, ConfigError, Entry, Listeners, Roles};
 use crate::failure::{Failure, plain};
