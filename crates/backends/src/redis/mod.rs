@@ -26,4 +26,5 @@ mod registry;
 mod script;
 mod server;
 
+pub use registry::RedisRegistry;
 pub use server::{Options, Server, UrlError};
