@@ -29,4 +29,5 @@ mod walk;
 
 pub use limits::RedisLimits;
 pub use log::{LogOptions, RedisLog};
+pub use registry::RedisRegistry;
 pub use server::{Options, Server, UrlError};
