@@ -22,10 +22,12 @@ mod error;
 mod keys;
 mod limits;
 mod log;
+mod pack;
 mod registry;
 mod script;
 mod server;
 mod walk;
 
+pub use dead_letters::RedisDeadLetters;
 pub use log::{LogOptions, RedisLog};
 pub use server::{Options, Server, UrlError};

@@ -3,7 +3,7 @@
 //! Redis holds everything in memory, and what it adds to each key and each member of a set is more than the record of
 //! an attempt. So a message, its payload and what became of it at its endpoints are one member of one sorted set,
 //! which is record, order and look-up at once; only the list by endpoint has members of its own ([`period`] shows all
-//! keys). What many records share is kept once ([`texts`]), times are distances ([`pack`]), payloads are compressed
+//! keys). What many records share is kept once ([`texts`]), times are distances ([`super::pack`]), payloads are compressed
 //! where that helps.
 //!
 //! **Periods.** An application's log is partitioned by the hour, so that a big application is not one slot of a
@@ -19,9 +19,10 @@
 
 mod directory;
 mod filter;
+#[cfg(test)]
+mod golden;
 mod lists;
 mod message;
-mod pack;
 mod period;
 mod pressure;
 mod read;

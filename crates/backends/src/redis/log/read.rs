@@ -12,12 +12,12 @@ use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{AttemptFilter, Destination, PortError};
 
 use super::filter::wants_attempt;
-use super::pack::{Result, Source, Unreadable};
 use super::period::{Period, event_tag};
 use super::texts::{Ref, Text};
 use super::trail::FoundAttempt;
 use super::{Known, RedisLog, corrupt, message, trail};
 use crate::redis::error::Asked;
+use crate::redis::pack::{Result, Source, Unreadable};
 use crate::redis::walk::{Walk, members};
 
 /// Messages of one script call.

@@ -251,7 +251,8 @@ impl RedisLog {
         self.announce_ends(&portions).await?;
         let stored = self.store_all(&portions, &unnamed).await;
         // Once more: retention may have forgotten a period between its naming and its first record.
-        self.name(&unnamed).await.and(stored)
+        let named = self.name(&unnamed).await;
+        stored.and(named.map_err(|error| in_part(&error)))
     }
 
     async fn store_all(
@@ -291,17 +292,22 @@ impl RedisLog {
     ) -> Result<(Hour, i64), PortError> {
         let keys = portion.period.keys(self.server.space());
         let mut taken = HashSet::new();
-        let mut named = named;
+        let younger = Youngest::from([(portion.period, portion.younger)]);
+        let mut renamed = false;
         for _ in 0..TRIES {
-            let call = self.call(portion, &keys, &mut taken, named)?;
+            let call = self.call(portion, &keys, &mut taken, named || renamed)?;
             let (result, grown, refused): (u8, i64, Vec<Ref>) =
                 self.run(Asked::Write, &call).await?;
             match result {
+                0 if renamed => {
+                    let named = self.name(&younger).await;
+                    named.map_err(|error| in_part(&error))?;
+                    return Ok((portion.period.hour, grown));
+                }
                 0 => return Ok((portion.period.hour, grown)),
                 1 => {
-                    let younger = Youngest::from([(portion.period, portion.younger)]);
                     self.name(&younger).await?;
-                    named = true;
+                    renamed = true;
                 }
                 _ => taken.extend(refused),
             }
