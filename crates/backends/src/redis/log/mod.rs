@@ -11,13 +11,14 @@
 //! before a period's first record, so that none can be there unknown ([`directory`]).
 //!
 //! **Scripts.** Records of one period are stored by one script call, in portions that are short enough for everybody
-//! else who waits on the server ([`record`]). Each portion is all or nothing; where a later one fails, the answer is
+//! else who waits on the server ([`draft`], [`record`]). Each portion is all or nothing; where a later one fails, the answer is
 //! `Unknown`, and repeating it changes nothing but what is missing.
 //!
 //! **Bounds.** The log keeps an account of its bytes. Beyond its limit, or where the server runs out of memory, the oldest
 //! periods go ([`pressure`]).
 
 mod directory;
+mod draft;
 mod filter;
 #[cfg(test)]
 mod golden;
