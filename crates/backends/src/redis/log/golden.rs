@@ -14,7 +14,7 @@ use postrider_core::samples::{self, NOW};
 use postrider_core::time::Timestamp;
 use proptest::prelude::*;
 
-use super::read::Found;
+use super::found::Found;
 use super::texts::Common;
 use super::trail::{self, Entry};
 use super::{Known, message};

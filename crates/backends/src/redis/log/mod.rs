@@ -20,6 +20,7 @@
 mod directory;
 mod draft;
 mod filter;
+mod found;
 #[cfg(test)]
 mod golden;
 mod lists;
