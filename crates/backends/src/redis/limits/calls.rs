@@ -10,8 +10,8 @@ use super::failed;
 use crate::redis::script::{Atomic, Call};
 use crate::redis::server::Link;
 
-/// Entries that one call handles at most: it keeps everybody else waiting for about a millisecond.
-const MOST: usize = 128;
+/// Entries that one call handles at most: it keeps everybody else waiting for up to a millisecond.
+const MOST: usize = 64;
 
 /// Entries whose keys lie in one slot, in their order; on a single server, all.
 #[derive(Debug, Default)]

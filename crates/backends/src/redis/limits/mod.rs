@@ -112,20 +112,20 @@ impl Limits for RedisLimits {
             let answer = self.run(Asked::Write, &call).await?;
             return reservations::reserved(answer);
         }
-        let version = match reservations.version(&reservation.key) {
+        let version: Option<String> = match reservations.version(&reservation.key) {
             Some(command) => self.ask(Asked::Read, &command).await?,
             None => None,
         };
-        reservations::fresh(version)
+        reservations::fresh(version.as_deref())
     }
 
     async fn complete(
         &self,
-        now: Timestamp,
+        _now: Timestamp,
         done: Vec<(ReservationKey, Answer)>,
     ) -> Result<(), PortError> {
         let link = self.link().await?;
-        self.reservations.complete(&link, now, &done).await
+        self.reservations.complete(&link, &done).await
     }
 
     async fn release(&self, key: &ReservationKey) -> Result<(), PortError> {

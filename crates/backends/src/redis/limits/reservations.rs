@@ -118,7 +118,6 @@ impl Reservations {
     pub(super) async fn complete(
         &self,
         link: &Link,
-        _now: Timestamp,
         done: &[(ReservationKey, Answer)],
     ) -> Result<(), PortError> {
         let mut groups = Groups::new(link);
@@ -213,8 +212,8 @@ fn version(values: &mut impl Iterator<Item = Value>) -> Option<u64> {
 }
 
 /// What is answered to a reservation that stores nothing.
-pub(super) fn fresh(version: Option<String>) -> Result<Reserved, PortError> {
-    let version = version.as_deref().unwrap_or("0").parse();
+pub(super) fn fresh(version: Option<&str>) -> Result<Reserved, PortError> {
+    let version = version.unwrap_or("0").parse();
     match version {
         Ok(version) => Ok(Reserved::Fresh { version }),
         Err(_) => Err(corrupt("an application's version")),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use postrider_backends::redis::RedisLimits;
+use futures_util::future::{join, join_all};
+use postrider_backends::redis::{Options, RedisLimits};
 use postrider_core::id::{AppId, EndpointId, MessageId};
 use postrider_core::pair::{ChainId, PairKey, PairOutcome};
 use postrider_core::ports::{
@@ -220,6 +221,58 @@ async fn a_server_that_refused_the_password_is_asked_again() {
     set.arg("SET").arg("requirepass").arg("secret");
     set.exec_async(link).await.unwrap();
     recovers(&limits).await;
+}
+
+/// The client of a Cluster repeats what was not answered in time by itself, and then it happens twice.
+#[tokio::test]
+async fn what_a_cluster_did_not_answer_in_time_is_not_repeated() {
+    let own = OwnServer::start(&["--cluster-enabled", "yes"]).await;
+    let mut slots = redis::cmd("CLUSTER");
+    own.ask(slots.arg("ADDSLOTSRANGE").arg(0).arg(16_383)).await;
+    own.until("CLUSTER", "INFO", "cluster_state:ok").await;
+    let timeout = Duration::from_millis(500);
+    let limits = RedisLimits::new(own.server_with(Options {
+        response_timeout: timeout,
+        ..Options::default()
+    }));
+    let permits = RateRequest {
+        interval: Duration::from_secs(3600),
+        burst: 100,
+        ..some_permits()
+    };
+    assert_eq!(
+        limits.take(wall_clock(), &permits).await.unwrap().granted,
+        1
+    );
+    let mut pause = redis::cmd("CLIENT");
+    own.ask(pause.arg("PAUSE").arg(1_500).arg("ALL")).await;
+    let none = RateRequest {
+        want: 0,
+        ..permits.clone()
+    };
+    // The client looks after what has timed out when something else is asked.
+    let others = (1..15).map(async |tenths| {
+        tokio::time::sleep(Duration::from_millis(100) * tenths).await;
+        let _ = limits.take(wall_clock(), &none).await;
+    });
+    let (unanswered, _) = join(limits.take(wall_clock(), &permits), join_all(others)).await;
+    assert!(
+        matches!(unanswered, Err(PortError::Unknown { .. })),
+        "{unanswered:?}"
+    );
+    // On the same connection: whatever was sent before is done before. Asking for none costs nothing, however often.
+    while let Err(error) = limits.take(wall_clock(), &none).await {
+        assert!(matches!(error, PortError::Unknown { .. }), "{error:?}");
+    }
+    let all = RateRequest {
+        want: 100,
+        ..permits
+    };
+    let left = limits.take(wall_clock(), &all).await.unwrap();
+    assert_eq!(
+        left.granted, 98,
+        "one before, and one that was done without an answer"
+    );
 }
 
 async fn overwrite(place: &Place, command: &mut Cmd) {
