@@ -190,6 +190,39 @@ impl OwnServer {
         assert!(told.is_ok(), "{verb} {of} never said {what}");
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its name within a Cluster.
+    pub(crate) async fn id(&self) -> String {
+        let mut command = redis::cmd("CLUSTER");
+        let asked = command.arg("MYID");
+        asked.query_async(&mut self.link().await).await.unwrap()
+    }
+
+    /// The slots that something lies in.
+    pub(crate) async fn filled_slots(&self) -> Vec<u16> {
+        let mut link = self.link().await;
+        let all = redis::cmd("KEYS").arg("*").clone();
+        let names: Vec<Vec<u8>> = all.query_async(&mut link).await.unwrap();
+        let mut slots = Vec::new();
+        for name in names {
+            let mut slot_of = redis::cmd("CLUSTER");
+            let asked = slot_of.arg("KEYSLOT").arg(name);
+            slots.push(asked.query_async(&mut link).await.unwrap());
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
+
+    /// `CLUSTER SETSLOT`.
+    pub(crate) async fn slot(&self, slot: u16, state: &[&str]) {
+        let mut command = redis::cmd("CLUSTER");
+        self.ask(command.arg("SETSLOT").arg(slot).arg(state)).await;
+    }
+
     pub(crate) async fn set(&self, setting: &str, value: &str) {
         let mut set = redis::cmd("CONFIG");
         self.ask(set.arg("SET").arg(setting).arg(value)).await;

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use postrider_core::ports::PortError;
 use redis::{FromRedisValue, RedisResult};
 
-use super::failed;
+use super::{companion, failed};
 use crate::redis::script::{Atomic, Call};
 use crate::redis::server::Link;
 
@@ -151,7 +151,13 @@ impl Chunk {
     }
 
     fn call<'a>(&self, script: &'a Atomic, first: &[Vec<u8>]) -> Call<'a> {
-        let keys: Vec<&[u8]> = self.keys.iter().map(Vec::as_slice).collect();
+        let companion = self.keys.first().map(|key| companion(key));
+        let keys: Vec<&[u8]> = self
+            .keys
+            .iter()
+            .chain(&companion)
+            .map(Vec::as_slice)
+            .collect();
         let call = script.call(&keys);
         let arguments = first.iter().chain(self.entries.iter().flatten());
         arguments.fold(call, |call, argument| call.arg(argument))

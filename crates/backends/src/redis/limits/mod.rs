@@ -208,6 +208,16 @@ impl Probe for RedisLimits {
     }
 }
 
+/// A second key to name beside `key`; neither is ever stored.
+///
+/// The hashes of a script are named by the time at which it runs, so that Redis cannot know them beforehand. While a
+/// slot is on its way from one server to another, the one that receives it takes what it does not have for absent, where
+/// a script names a single key; where it names several and not all are there, the script is refused until the move
+/// has ended, which is what we want.
+fn companion(key: &[u8]) -> Vec<u8> {
+    [key, b"."].concat()
+}
+
 fn corrupt(what: &str) -> PortError {
     PortError::Corrupt {
         part: PART,

@@ -9,7 +9,7 @@ use redis::{Cmd, FromRedisValue, Value};
 use sha2::{Digest, Sha256};
 
 use super::calls::Groups;
-use super::{corrupt, millis};
+use super::{companion, corrupt, millis};
 use crate::redis::keys::{Space, Tag};
 use crate::redis::script::{Atomic, Call};
 use crate::redis::server::Link;
@@ -98,13 +98,10 @@ impl Reservations {
         let Reservation { key, .. } = wish;
         let base = self.base(key.partition);
         let registered = self.registered(key.partition);
-        let keys: Vec<&[u8]> = [Some(&base), registered.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(Vec::as_slice)
-            .collect();
+        // Nothing is stored there, so that an organisation's version is that of nothing.
+        let registered = registered.unwrap_or_else(|| companion(&base));
         self.reserve
-            .call(&keys)
+            .call(&[&base, &registered])
             .arg(millis(now))
             .arg(key.key.as_ref().map_or(&[][..], |key| &key[..]))
             .arg(key.event_id.as_ref().map(digest).unwrap_or_default())
@@ -145,7 +142,8 @@ impl Reservations {
     pub(super) fn release(&self, key: &ReservationKey) -> Option<Call<'_>> {
         let [kind, digest] = Name::of(key)?.arguments();
         let base = self.base(key.partition);
-        Some(self.release.call(&[&base]).arg(kind).arg(digest))
+        let keys: [&[u8]; 2] = [&base, &companion(&base)];
+        Some(self.release.call(&keys).arg(kind).arg(digest))
     }
 }
 

@@ -7,8 +7,8 @@
 -- first hash names the lowest and the highest of these levels that are in use, two bytes; without it there is but the
 -- first hash. A window that follows a big one begins at a level that suits it, so that searching takes few looks.
 --
--- All of it is in the slot of the keys that the caller names. Redis cannot know these names beforehand; while a
--- slot is on its way to another server, a script that looks for what is there already ends with an error.
+-- All of it is in the slot of the keys that the caller names. While a slot is on its way to another server, these
+-- scripts are refused: the caller names keys that are never there.
 
 local FULL, FULL_SPREAD = 128, 64 -- the first hash of a window, which small applications have alone; the others
 local HIGHEST = 5
