@@ -28,8 +28,8 @@ mod script;
 mod server;
 mod walk;
 
-pub use limits::RedisLimits;
 pub use dead_letters::RedisDeadLetters;
+pub use limits::RedisLimits;
 pub use log::{LogOptions, RedisLog};
 pub use registry::RedisRegistry;
 pub use server::{Options, Server, UrlError};
