@@ -108,3 +108,37 @@ async fn an_hour_of_a_quiet_application_costs_little() {
     println!("one message, alone in its hour: {each} bytes");
     assert!(each <= 2_600, "{each} bytes");
 }
+
+/// The same bytes, whatever comes first and however often.
+#[tokio::test]
+async fn order_and_repetition_cost_nothing() {
+    let own = OwnServer::start().await;
+    let mut sizes = Vec::new();
+    for outcome_first in [false, true] {
+        let log = RedisLog::new(own.server(), LogOptions::default());
+        let message = a_message(an_app(), NOW, noise(512));
+        let outcome = delivered(&message, an_endpoint()).to_vec();
+        let mut calls = vec![vec![LogRecord::Message(message)], outcome];
+        if outcome_first {
+            calls.reverse();
+        }
+        let before = log.bytes().await.unwrap();
+        for call in &calls {
+            log.record(call.clone()).await.unwrap();
+        }
+        let once = log.bytes().await.unwrap();
+        for _ in 0..3 {
+            for call in &calls {
+                log.record(call.clone()).await.unwrap();
+            }
+        }
+        assert_eq!(
+            log.bytes().await.unwrap(),
+            once,
+            "repetition changes nothing"
+        );
+        sizes.push(once - before);
+    }
+    // Times are a byte or two, by chance.
+    assert!(sizes[0].abs_diff(sizes[1]) <= 4, "{sizes:?}");
+}
