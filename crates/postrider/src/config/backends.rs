@@ -82,7 +82,7 @@ enum Backend {
 #[derive(Debug, Clone)]
 pub enum Choice {
     Embedded,
-    Servers(Servers),
+    Servers(Box<Servers>),
 }
 
 /// URLs, with where they came from.
@@ -133,11 +133,11 @@ impl Backends {
                         }
                     },
                 };
-                Ok(Choice::Servers(Servers {
+                Ok(Choice::Servers(Box::new(Servers {
                     broker: self.broker.with(broker.clone()),
                     store: self.store.with(store.clone()),
                     log_store,
-                }))
+                })))
             }
             (Backend::Server(_), Backend::Embedded) => Err(ConfigError::of(
                 &self.broker.given,
