@@ -41,6 +41,7 @@ macro_rules! cases {
                 a_writer_that_was_too_slow_takes_another_version
                 a_claim_that_was_left_behind_is_taken_over
                 two_processes_never_both_win
+                a_refused_writer_leaves_the_claim_of_the_other
                 a_uid_never_has_two_owners
                 what_runs_in_the_background_ends_with_the_registry
                 ten_thousand_endpoints_fit_into_one_application;
