@@ -113,7 +113,7 @@ impl Store {
             return Ok(());
         }
         let look = self.look(Some(rival.app), None).await?;
-        let no_trace = fenced.app.is_none() && fenced.deleted.is_none();
+        let no_trace = fenced.stands.is_none() && fenced.deleted.is_none();
         if no_trace && look.registered && !look.busy {
             return Err(partly_lost(format_args!("{}", rival.app)));
         }

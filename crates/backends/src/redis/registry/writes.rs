@@ -345,9 +345,9 @@ impl Store {
             .arg(TOMBSTONE.as_secs());
         let (stands, deleted, record): Before = self.run(Asked::Write, &call).await?;
         let found = stands.zip(record);
-        let app = found.map(|(stands, record)| to_app(stands, &record));
         Ok(Fenced {
-            app: app.transpose()?,
+            app: found.and_then(|(stands, record)| to_app(stands, &record).ok()),
+            stands,
             deleted,
         })
     }
@@ -355,10 +355,11 @@ impl Store {
     /// Ends a change that its writer did not.
     pub(super) async fn see_to(&self, app: AppId, version: u64) -> Result<(), PortError> {
         let fenced = self.fence(app, version).await?;
-        let ending = match (&fenced.app, fenced.deleted) {
-            (Some(app), _) => Ending::Stored(app.org, app.version),
-            (None, Some(deleted)) => Ending::Deleted(deleted),
-            (None, None) => Ending::Nothing,
+        let ending = match (&fenced.app, fenced.stands, fenced.deleted) {
+            (Some(app), _, _) => Ending::Stored(app.org, app.version),
+            (None, Some(version), _) => Ending::Touched(version),
+            (None, None, Some(deleted)) => Ending::Deleted(deleted),
+            (None, None, None) => Ending::Nothing,
         };
         let ticket = Ticket::of_another(version);
         self.finish(app, &ticket, ending).await
@@ -368,7 +369,9 @@ impl Store {
 /// What is certain about an application once slower changes are fenced off.
 #[derive(Debug)]
 pub(super) struct Fenced {
+    /// `None` also where its record cannot be read.
     pub(super) app: Option<Application>,
+    pub(super) stands: Option<u64>,
     /// The version of its deletion, where it was deleted lately.
     pub(super) deleted: Option<u64>,
 }
