@@ -31,6 +31,7 @@ macro_rules! cases {
                 a_part_that_is_lost_does_not_look_empty
                 a_lost_registry_is_put_back
                 a_registry_that_went_back_is_mended
+                an_old_state_is_not_gone_on_with
                 nobody_waits_for_what_is_lost_for_good
                 what_cannot_be_read_is_said_to_be_corrupt;
             crashes:
