@@ -26,6 +26,7 @@ pub mod proxy;
 mod receiver;
 mod scrape;
 mod server;
+mod strike;
 mod wait;
 
 use std::time::Duration;
@@ -40,6 +41,7 @@ pub use proxy::Proxy;
 pub use receiver::{Answer, Received, Receiver};
 pub use scrape::Scrape;
 pub use server::{Role, Server, Settings, binary};
+pub use strike::{kill_ingest, kill_worker};
 pub use wait::{eventually, until, within};
 
 /// Longer than anything takes on however busy a machine: reaching it is a failure.

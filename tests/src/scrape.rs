@@ -12,6 +12,11 @@ impl Scrape {
         Self(response.text().await.unwrap())
     }
 
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.lines().any(|line| value(line, name, "").is_some())
+    }
+
     /// The sum of all series of that name which carry `label` (`outcome="delivered"`; empty: all of them).
     #[must_use]
     pub fn sum(&self, name: &str, label: &str) -> f64 {
@@ -43,5 +48,6 @@ mod tests {
         assert_eq!(scrape.sum("a_total", "outcome=\"y\""), 3.0);
         assert_eq!(scrape.sum("b", ""), 7.0);
         assert_eq!(scrape.sum("c", ""), 0.0);
+        assert!(scrape.has("a_total") && !scrape.has("a"));
     }
 }

@@ -77,3 +77,23 @@ fn prepared(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set; run the tests by ./scripts/test"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_redis_of_its_own_keeps_what_was_written_through_a_crash() {
+        let mut redis = RedisServer::start().await;
+        assert_eq!(redis.command("SET key value").await, "OK");
+        assert!(redis.used_memory().await > 0);
+        redis.crash().await;
+        assert_eq!(redis.command("GET key").await, "value");
+    }
+
+    #[tokio::test]
+    async fn installations_do_not_share_a_vhost() {
+        let (one, two) = (Shared::new().await, Shared::new().await);
+        assert_ne!(one.settings().env, two.settings().env);
+    }
+}
