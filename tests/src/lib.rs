@@ -36,7 +36,7 @@ pub use cluster::{Addresses, Cluster};
 pub use installation::{Installation, RedisServer, Shared};
 pub use ledger::{Ledger, Verdict};
 pub use load::{Load, Route, Running};
-pub use process::{cpu_seconds, local_ports, peak_mib};
+pub use process::{cpu_seconds_of_tree, local_ports, peak_mib};
 pub use proxy::Proxy;
 pub use receiver::{Answer, Received, Receiver};
 pub use scrape::Scrape;

@@ -42,9 +42,26 @@ fn local_port(line: &str, sockets: &HashSet<String>) -> Option<u16> {
         .then(|| u16::from_str_radix(port, 16).ok())?
 }
 
-/// CPU time of a process so far, user and system; 0 where it is gone.
+/// CPU time of a process so far and of those that it started.
 #[must_use]
-pub fn cpu_seconds(pid: i32) -> f64 {
+pub fn cpu_seconds_of_tree(pid: i32) -> f64 {
+    let children = children(pid).into_iter();
+    cpu_seconds(pid) + children.map(cpu_seconds_of_tree).sum::<f64>()
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let lists =
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
+    let all: Vec<String> = lists.collect();
+    let pids = all.iter().flat_map(|list| list.split_whitespace());
+    pids.filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// CPU time of a process so far, user and system; 0 where it is gone.
+fn cpu_seconds(pid: i32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks: f64 = after_name

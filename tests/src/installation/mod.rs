@@ -65,6 +65,11 @@ impl Shared {
             .env("STORE", format!("redis://{store}"))
     }
 
+    /// The process of RabbitMQ. It works for all vhosts, so what it uses up is this test's as far as nobody else is at it.
+    pub async fn broker_pid(&self) -> i32 {
+        self.vhost.server_pid().await
+    }
+
     /// Host and port of RabbitMQ.
     #[must_use]
     pub fn broker_address(&self) -> String {

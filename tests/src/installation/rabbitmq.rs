@@ -52,6 +52,11 @@ impl Vhost {
         format!("{credentials}@{address}/{}", escaped(&self.name))
     }
 
+    pub(super) async fn server_pid(&self) -> i32 {
+        let nodes = call(&self.api, Method::GET, "nodes", &Value::Null).await;
+        nodes[0]["os_pid"].as_str().unwrap().parse().unwrap()
+    }
+
     /// Host and port of the server.
     pub(super) fn address(&self) -> String {
         let (_, address) = self
