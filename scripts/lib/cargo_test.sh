@@ -47,17 +47,46 @@ for line in sys.stdin:
     export POSTRIDER_BIN
 }
 
+# test_scope ARGUMENT…: sets `scope` to the whole workspace, unless packages are chosen: --workspace
+# would win over them.
+test_scope() {
+    local argument
+    scope=(--workspace)
+    for argument in "$@"; do
+        case $argument in
+        --) break ;;
+        -p | -p?* | --package | --package=*) scope=() ;;
+        esac
+    done
+}
+
+# compile_tests ARGUMENT…: what run_cargo_test would compile first, for the time in which servers
+# boot. Whether it failed is left to run_cargo_test to say.
+compile_tests() {
+    local argument arguments=() scope
+    for argument in "$@"; do
+        case $argument in
+        --) break ;;
+        # Cargo cannot compile documentation tests beforehand.
+        --doc | --help | -h) return ;;
+        esac
+        arguments+=("$argument")
+    done
+    test_scope "$@"
+    cargo test "${scope[@]}" --locked --all-features --no-run "${arguments[@]}" 2>&1 </dev/null |
+        sed '/^ *Executable /d' || true
+}
+
 # run_cargo_test ARGUMENT…: returns cargo's exit code; the summed line is the last thing printed.
 run_cargo_test() {
-    local log status=0 color=() fail_fast=(--no-fail-fast) scope=(--workspace) argument sum
+    local log status=0 color=() fail_fast=(--no-fail-fast) scope argument sum
     for argument in "$@"; do
         case $argument in
         --) break ;;
         --no-fail-fast) fail_fast=() ;;
-        # --workspace would win over a choice of packages.
-        -p | -p?* | --package | --package=*) scope=() ;;
         esac
     done
+    test_scope "$@"
     [[ -t 1 ]] && color=(--color always)
     log=$(mktemp)
     # One stream, so that the order of what is printed is the order in which it happened; what counts

@@ -1,4 +1,4 @@
-# Shared by scripts/test and .ci/run: messages, the cache directory, installing with apt.
+# Shared by scripts/test, scripts/services and .ci/run: messages, the cache directory, installing with apt.
 # Sourced by bash with `set -euo pipefail` on.
 # shellcheck shell=bash
 
@@ -71,7 +71,7 @@ apt_get() {
 }
 
 # For the message to those who cannot become root, so that they are told once.
-apt_everything=(gcc libc6-dev strace python3 python3-venv nodejs npm)
+apt_everything=(gcc libc6-dev strace python3 python3-venv nodejs npm rabbitmq-server redis-server)
 
 apt_updated=""
 

@@ -26,6 +26,7 @@ struct Held {
 }
 
 pub(crate) async fn run(context: Arc<Context>) {
+    registry_seen(&context).await;
     let held = Arc::new(Held::default());
     let mut pause = None;
     while !context.stopping.is_cancelled() {
@@ -59,6 +60,23 @@ pub(crate) async fn run(context: Arc<Context>) {
                 sleep(&context, this).await;
             }
         }
+    }
+}
+
+/// A process that has never reached the registry knows no subscriber: it leaves work to others that it could only put
+/// off. Later losses are another matter, because it has a cache then.
+async fn registry_seen(context: &Context) {
+    let mut pause = FIRST_PAUSE;
+    while !context.stopping.is_cancelled() {
+        match context.ports.registry.cursor().await {
+            Ok(_) => return,
+            Err(error) if pause == FIRST_PAUSE => {
+                warn!(%error, "no work is taken before the registry has been reached");
+            }
+            Err(_) => {}
+        }
+        sleep(context, pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -63,12 +63,8 @@ impl Context {
         background: &TaskTracker,
     ) -> Result<Self, prometheus::Error> {
         let metrics = Metrics::register(&parts.metrics)?;
-        let recorder = Recorder::start(
-            &parts.ports,
-            Arc::clone(&parts.clock),
-            metrics.clone(),
-            background,
-        );
+        let recorder =
+            Recorder::start(&parts.ports, Arc::clone(&parts.clock), &metrics, background);
         let acker = Acker::start(Arc::clone(&parts.ports.broker), background);
         Ok(Self {
             slots: Semaphore::new(parts.config.slots),

@@ -1,6 +1,7 @@
 //! One pack: read it, work on all its items at once, let it go when each is settled.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,10 @@ const DELIVERY_LIMIT: u32 = 5;
 /// What kills even alone this often is poison.
 const QUARANTINE_LIMIT: u32 = 3;
 const SPLIT_PAUSE: Duration = Duration::from_secs(1);
+/// What has been tried alone for this long has not ended the process.
+const ACQUITTED_AFTER: Duration = Duration::from_secs(1);
+/// An item that was acquitted comes again this long after its requests must have ended.
+const ACQUITTED_MARGIN: Duration = Duration::from_secs(5);
 
 /// How work ended for its pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +40,7 @@ pub(crate) enum Settled {
     Apart,
 }
 
-pub(crate) async fn run(context: &Context, pack: Pack) {
+pub(crate) async fn run(context: &Arc<Context>, pack: Pack) {
     match contained(settle(context, &pack)).await {
         Settled::Yes => context.acker.ack(pack.receipt).await,
         Settled::No => give_back(context, &pack).await,
@@ -54,7 +59,7 @@ pub(crate) async fn contained(work: impl Future<Output = Settled>) -> Settled {
         })
 }
 
-async fn settle(context: &Context, pack: &Pack) -> Settled {
+async fn settle(context: &Arc<Context>, pack: &Pack) -> Settled {
     match (pack.source, pack.earlier_deliveries) {
         (Source::Work, DELIVERY_LIMIT..) => return quarantine(context, pack).await,
         (Source::Quarantine, QUARANTINE_LIMIT..) => {
@@ -71,11 +76,14 @@ async fn settle(context: &Context, pack: &Pack) -> Settled {
     }
 }
 
-async fn settle_items(context: &Context, pack: &Pack, items: Vec<Item>) -> Settled {
-    if pack.source == Source::Quarantine && items.len() > 1 {
-        return split(context, &items).await;
+async fn settle_items(context: &Arc<Context>, pack: &Pack, items: Vec<Item>) -> Settled {
+    if pack.source == Source::Quarantine {
+        return match items.as_slice() {
+            [item] => alone(context, item).await,
+            _ => split(context, &items).await,
+        };
     }
-    let seen_before = pack.redelivered || pack.returned || pack.source == Source::Quarantine;
+    let seen_before = pack.redelivered || pack.returned;
     let work = items.iter().map(|item| {
         let guard = if seen_before || item.maybe_dup {
             Guard::Claim
@@ -97,6 +105,23 @@ async fn settle_items(context: &Context, pack: &Pack, items: Vec<Item>) -> Settl
 async fn split(context: &Context, items: &[Item]) -> Settled {
     let alone = |item| plan::again(item, item.work.clone(), Until::After(SPLIT_PAUSE));
     item::put_off_all(context, items.iter().map(alone).collect(), "split").await
+}
+
+/// Those that were set apart are tried one after the other, over all processes, so none of them may take as long as a
+/// subscriber likes: what is still under way after a moment is handed off, to be looked at again when its requests have
+/// ended. They go on meanwhile, and settle as usual.
+async fn alone(context: &Arc<Context>, item: &Item) -> Settled {
+    let work = {
+        let (context, item) = (Arc::clone(context), item.clone());
+        async move { contained(item::settle(&context, &item, Guard::Claim)).await }
+    };
+    let under_way = context.packs.spawn(work);
+    if let Ok(ended) = tokio::time::timeout(ACQUITTED_AFTER, under_way).await {
+        return ended.unwrap_or(Settled::No);
+    }
+    let due = context.now() + context.config.request_timeout + ACQUITTED_MARGIN;
+    let again = plan::again(item, item.work.clone(), Until::Exactly(due));
+    item::put_off(context, again, "acquitted").await
 }
 
 async fn quarantine(context: &Context, pack: &Pack) -> Settled {
@@ -144,7 +169,13 @@ pub(crate) fn settled(result: Result<(), PortError>) -> Settled {
     }
 }
 
+/// While outcomes cannot be stored, whoever got the pack next could not know which of its targets are done: it is kept,
+/// and with it its share of what may be held.
 async fn give_back(context: &Context, pack: &Pack) {
+    tokio::select! {
+        () = context.recorder.caught_up() => {}
+        () = context.stopping.cancelled() => {}
+    }
     context.metrics.given_back.inc();
     if let Err(error) = context
         .ports

@@ -31,6 +31,11 @@ pub enum Action {
     Token(TokenKind),
     /// Print the settings in force and try every connection
     Check(Flags<All>),
+    /// Ask the server that runs with these settings whether it is ready, for supervisors and containers
+    Health(HealthArgs),
+    /// Copy out, put back, or found the registry: applications, endpoints, event types
+    #[command(subcommand)]
+    Registry(RegistryAction),
     /// Copy the data of the embedded backends, while they are in use or not
     Backup(BackupArgs),
     /// Print a script that completes commands in a shell
@@ -90,6 +95,47 @@ pub struct BackupArgs {
     pub flags: Flags<ForBackup>,
 }
 
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    #[command(flatten)]
+    pub flags: Flags<ForHealth>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RegistryAction {
+    /// Write every record to a file, secrets included
+    Export(ExportArgs),
+    /// Put records from a file back, also after Redis has lost its own
+    Import(ImportArgs),
+    /// Found an empty registry where Redis has lost the old one for good: every event that waits for an endpoint of
+    /// the old one is then without a subscriber
+    Init(InitArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Where it goes; it must not exist yet
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    #[command(flatten)]
+    pub flags: Flags<ForRegistry>,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A file that `registry export` has written
+    #[arg(value_name = "FILE")]
+    pub from: PathBuf,
+    #[command(flatten)]
+    pub flags: Flags<ForRegistry>,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    #[command(flatten)]
+    pub flags: Flags<ForRegistry>,
+}
+
 fn lifetime(text: &str) -> Result<std::time::Duration, String> {
     let found = crate::config::duration(text)?;
     let second = std::time::Duration::from_secs(1);
@@ -136,6 +182,8 @@ selection!(
     ForDev, setting => !matches!(setting.key, "broker" | "store" | "log_store" | "roles")
 );
 selection!(ForToken, setting => setting.key == "jwt_secret_file");
+selection!(ForHealth, setting => setting.key == "metrics_listen");
+selection!(ForRegistry, setting => matches!(setting.key, "broker" | "store" | "data"));
 selection!(ForBackup, setting => setting.key == "data");
 
 impl<S: Selection> Args for Flags<S> {

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod failure;
+pub mod installation;
 pub mod output;
 pub mod server;
 pub mod shutdown;

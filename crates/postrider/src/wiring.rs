@@ -4,21 +4,20 @@
 //! delivery is made:
 //!
 //! ```text
-//!  sockets ─▶ data directory ─▶ chores, /metrics, API      start()
-//!                                   └─▶ engine              start_delivering()
-//!                                         ⋮
+//!  sockets ─▶ backends ─▶ chores, /metrics, API      start()
+//!                             └─▶ engine              start_delivering()
+//!                                   ⋮
 //!  API and engine finish what is under way, within the grace period, together    stop()
-//!     └─▶ API's batches ─▶ chores ─▶ /metrics ─▶ data directory
+//!     └─▶ API's batches ─▶ chores ─▶ /metrics ─▶ backends
 //! ```
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use postrider_api::{Api, ApiConfig, ApiParts, JwtSecret};
-use postrider_backends::embedded::{Embedded, OpenError, Options};
 use postrider_core::ports::Ports;
 use postrider_core::registry_cache::RegistryCache;
 use postrider_core::secret::SecretText;
@@ -30,10 +29,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::chores::{
-    Chores, DeadLetterRetention, LimitRetention, LogRetention, QueueDepth, RegistryChanges, Retain,
+    Chores, DeadLetterRetention, Joining, LimitRetention, LogRetention, QueueDepth, RegistryChanges,
+    Retain,
 };
 use crate::config::{Config, ConfigError, Entry, Listeners, Roles};
 use crate::failure::{Failure, plain};
+use crate::installation::Installation;
 use crate::server::Server;
 use crate::systemd::Watchdog;
 use crate::telemetry::{Health, Metrics};
@@ -49,7 +50,8 @@ pub struct NodeParts {
     pub config: Config,
     /// The directory of the embedded backends.
     pub data: PathBuf,
-    pub jwt_secret: SecretText,
+    /// Signs the API's tokens: needed for the role of ingest.
+    pub jwt_secret: Option<SecretText>,
     /// Is told of every attempt.
     pub observer: Arc<dyn Observer>,
 }
@@ -58,7 +60,7 @@ pub struct NodeParts {
 #[derive(Debug)]
 pub struct Node {
     config: Config,
-    embedded: Embedded,
+    installation: Installation,
     ports: Ports,
     cache: Arc<RegistryCache>,
     clock: Arc<dyn Clock>,
@@ -92,14 +94,18 @@ impl Node {
             observer,
         } = parts;
         let sockets = Sockets::open(&config.listeners, config.process.roles).await?;
-        let embedded = open(&config, &data)?;
-        let ports = embedded.ports();
+        let installation = Installation::open(&config, &data)?;
+        let ports = installation.ports();
         let cache = Arc::new(RegistryCache::new(Arc::clone(&ports.registry)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Metrics::new().context("metrics cannot be set up")?;
         let draining = CancellationToken::new();
         let health = Health::new(ports.clone(), config.process.roles, draining.clone());
         let chores = Chores::default();
+        if let Installation::Shared(shared) = &installation {
+            let shared = shared.clone();
+            chores.start(Joining { shared });
+        }
         chores.start(RegistryChanges::before_first_use(ports.clone(), Arc::clone(&cache)).await);
 
         let metrics_server =
@@ -108,6 +114,7 @@ impl Node {
         let ingest = match sockets.api {
             None => None,
             Some(listener) => {
+                let jwt_secret = jwt_secret.context("the API needs a secret for its tokens")?;
                 let api = Api::new(ApiParts {
                     ports: ports.clone(),
                     cache: Arc::clone(&cache),
@@ -123,7 +130,7 @@ impl Node {
         };
         let node = Self {
             config,
-            embedded,
+            installation,
             ports,
             cache,
             clock,
@@ -157,7 +164,7 @@ impl Node {
         });
         let log = LogRetention {
             ports: ports(),
-            keep: config.retention.log,
+            keep: config.retention.log(config.backends.is_embedded()),
         };
         chores.start(Retain {
             what: log,
@@ -249,7 +256,7 @@ impl Node {
         }
         self.chores.stop().await;
         self.metrics_server.stop(FOR_METRICS).await;
-        self.embedded.close().await;
+        self.installation.close().await;
         info!("stopped");
     }
 
@@ -287,25 +294,6 @@ fn engine_config(config: &Config) -> EngineConfig {
         schedule: config.delivery.schedule.clone(),
         ..EngineConfig::default()
     }
-}
-
-fn open(config: &Config, data: &Path) -> Result<Embedded, ConfigError> {
-    Embedded::open(data, Options::default()).map_err(|error| {
-        let remedy = match error {
-            OpenError::Locked { .. } => "stop it, or choose another directory",
-            OpenError::Damaged { .. } => "docs/operations/embedded.md says how",
-            OpenError::TooNew { .. } => "run that release, or choose another directory",
-            _ => "correct that, or choose another directory",
-        };
-        match &config.backends.data {
-            Some(entry) => ConfigError::of(
-                &entry.given,
-                format_args!("cannot be opened: {error}"),
-                remedy,
-            ),
-            None => ConfigError::new(error),
-        }
-    })
 }
 
 /// The listening sockets, open before anything else is begun.

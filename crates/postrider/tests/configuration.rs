@@ -207,18 +207,55 @@ fn a_bad_file_is_one_line() {
 }
 
 #[test]
-fn backends_of_later_releases_are_named() {
-    let config = given()
-        .env("BROKER", "amqps://me:hush@mq.example.net/")
-        .env("STORE", "redis://:hush@localhost/0")
-        .read()
-        .unwrap();
-    let line = config.backends.require_embedded().unwrap_err().to_string();
-    assert!(
-        line.contains("POSTRIDER_BROKER") && line.contains("RabbitMQ") && line.contains("embedded"),
-        "{line}"
+fn backends_are_all_embedded_or_all_servers() {
+    const MQ: &str = "amqps://me:hush@mq.example.net/";
+    const REDIS: &str = "redis://:hush@localhost/0";
+    let choice = |settings: &[(&'static str, &str)]| {
+        let mut all = given();
+        for (name, value) in settings {
+            all = all.env(name, value);
+        }
+        all.read().unwrap().backends.choice()
+    };
+    assert!(matches!(choice(&[]), Ok(Choice::Embedded)));
+    assert!(matches!(
+        choice(&[("LOG_STORE", "embedded")]),
+        Ok(Choice::Embedded)
+    ));
+    let Ok(Choice::Servers(servers)) = choice(&[("BROKER", MQ), ("STORE", REDIS)]) else {
+        panic!("two servers are a choice");
+    };
+    assert_eq!(servers.broker.value.expose(), MQ);
+    assert!(!format!("{servers:?}").contains("hush"));
+
+    let mixtures: [&[(&'static str, &str)]; 4] = [
+        &[("BROKER", MQ)],
+        &[("STORE", REDIS)],
+        &[("LOG_STORE", REDIS)],
+        &[("BROKER", MQ), ("STORE", REDIS), ("LOG_STORE", "embedded")],
+    ];
+    let lines = mixtures.map(|settings| choice(settings).unwrap_err().to_string());
+    for line in &lines {
+        assert!(!line.contains("hush"), "{line}");
+    }
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn the_log_is_kept_as_long_as_suits_its_store() {
+    let kept = |config: Config| config.retention.log(config.backends.is_embedded());
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    assert_eq!(kept(given().read().unwrap()), hours(720));
+    let servers = || {
+        given()
+            .env("BROKER", "amqp://localhost")
+            .env("STORE", "redis://a:7001,redis://b:7002")
+    };
+    assert_eq!(kept(servers().read().unwrap()), hours(72));
+    assert_eq!(
+        kept(servers().env("RETENTION", "5h").read().unwrap()),
+        hours(5)
     );
-    assert!(!line.contains("hush"), "{line}");
 }
 
 #[test]

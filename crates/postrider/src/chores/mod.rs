@@ -3,6 +3,7 @@
 //! One shape for all: a value with what it needs, and `run`, which goes on until it is told to stop. A chore ends
 //! soon after that, never in the middle of something that matters. Stopping twice is stopping once.
 
+mod joining;
 mod queue_depth;
 mod registry_changes;
 mod retention;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, debug_span};
 
+pub use joining::Joining;
 pub use queue_depth::QueueDepth;
 pub use registry_changes::RegistryChanges;
 pub use retention::{DeadLetterRetention, LimitRetention, LogRetention, Retain};

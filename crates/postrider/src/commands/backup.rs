@@ -13,7 +13,9 @@ use crate::output;
 
 pub(super) fn run(args: BackupArgs) -> Result<Ending, Failure> {
     let config = configure(Mode::Serve, args.flags.values)?;
-    config.backends.require_embedded()?;
+    config.backends.require_embedded(
+        "this copies the embedded backends alone: see docs/operations/scale-out.md for what to back up there",
+    )?;
     let Some(data) = config.backends.data else {
         return Err(
             ConfigError::new("POSTRIDER_DATA is not set; name the directory to be copied").into(),

@@ -31,7 +31,9 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 pub(super) fn run(args: DevArgs) -> Result<Ending, Failure> {
     let mut config = configure(Mode::Dev, args.flags.values)?;
     config.process.roles = Roles::ALL;
-    config.backends.require_embedded()?;
+    config
+        .backends
+        .require_embedded("`dev` is for the embedded backends: leave it out, or use `serve`")?;
     telemetry::init_logs(&config.logs)?;
     install_tls();
     shutdown::run(|stop| dev(config, args.once, stop))
@@ -43,7 +45,7 @@ async fn dev(config: Config, once: bool, stop: CancellationToken) -> Result<Endi
     let (observer, mut sights) = tour::watch();
     let mut node = Node::start(NodeParts {
         data: home.path(),
-        jwt_secret: jwt_secret.clone(),
+        jwt_secret: Some(jwt_secret.clone()),
         observer,
         config,
     })

@@ -4,8 +4,12 @@ mod backup;
 mod check;
 mod completions;
 mod dev;
+mod health;
+mod registry;
 mod serve;
 mod token;
+
+use std::path::PathBuf;
 
 use crate::cli::{Action, Cli, TokenKind};
 use crate::config::{Config, ConfigError, FlagValues, Mode, Sources};
@@ -20,7 +24,9 @@ pub fn run(cli: Cli) -> Result<Ending, Failure> {
         Action::Token(TokenKind::Operator(args)) => token::operator(args),
         Action::Token(TokenKind::Consumer(args)) => token::consumer(args),
         Action::Check(flags) => check::run(flags.values),
+        Action::Health(args) => health::run(args),
         Action::Backup(args) => backup::run(args),
+        Action::Registry(action) => registry::run(action),
         Action::Completions { shell } => Ok(completions::run(shell)),
     }
 }
@@ -35,6 +41,11 @@ fn sources(mode: Mode, flags: FlagValues) -> Result<Sources, ConfigError> {
 
 fn configure(mode: Mode, flags: FlagValues) -> Result<Config, ConfigError> {
     Config::read(&sources(mode, flags)?)
+}
+
+fn data_directory(config: &Config) -> Result<PathBuf, ConfigError> {
+    let data = config.backends.data.as_ref().map(|entry| entry.value.clone());
+    data.ok_or_else(|| ConfigError::new("POSTRIDER_DATA is not set; name a directory"))
 }
 
 /// reqwest finds its TLS here; the engine uses the same.

@@ -13,7 +13,6 @@ use crate::{shutdown, systemd, telemetry};
 
 pub(super) fn run(flags: FlagValues) -> Result<Ending, Failure> {
     let config = configure(Mode::Serve, flags)?;
-    config.backends.require_embedded()?;
     telemetry::init_logs(&config.logs)?;
     install_tls();
     shutdown::run(|stop| serve(config, stop))
@@ -33,14 +32,13 @@ async fn serve(config: Config, stop: CancellationToken) -> Result<Ending, Failur
 }
 
 fn parts(config: Config) -> Result<NodeParts, ConfigError> {
-    let jwt_secret = config.access.require()?;
-    let data = config
-        .backends
-        .data
-        .as_ref()
-        .map(|entry| entry.value.clone());
-    let data =
-        data.ok_or_else(|| ConfigError::new("POSTRIDER_DATA is not set; name a directory"))?;
+    // A worker makes and verifies no token, so it need not know the secret.
+    let jwt_secret = if config.process.roles.ingest {
+        Some(config.access.require()?)
+    } else {
+        None
+    };
+    let data = super::data_directory(&config)?;
     Ok(NodeParts {
         config,
         data,

@@ -17,7 +17,7 @@ mod setting;
 mod sources;
 
 pub use access::{Access, read_secret};
-pub use backends::{Backend, Backends, require_embedded};
+pub use backends::{Backends, Choice, Servers};
 pub use delivery::Delivery;
 pub use document::document;
 pub use ingest::Ingest;
@@ -51,6 +51,7 @@ pub static GROUPS: &[Group] = &[
             &backends::BROKER,
             &backends::STORE,
             &backends::LOG_STORE,
+            &backends::LOG_MAX_BYTES,
             &backends::DATA,
         ],
     },

@@ -90,7 +90,13 @@ impl Setting {
     }
 }
 
+/// Of each URL, where there are several.
 fn without_password(text: &str) -> String {
+    let urls: Vec<_> = text.split(',').map(url_without_password).collect();
+    urls.join(",")
+}
+
+fn url_without_password(text: &str) -> String {
     let Ok(mut url) = url::Url::parse(text) else {
         let harmless = text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         return if harmless { text } else { "(not shown)" }.to_owned();
@@ -175,6 +181,15 @@ pub struct Entry<T> {
     pub given: Given,
 }
 
+impl<T> Entry<T> {
+    /// Another value from the same place.
+    #[must_use]
+    pub fn with<U>(&self, value: U) -> Entry<U> {
+        let given = self.given.clone();
+        Entry { value, given }
+    }
+}
+
 /// A value that cannot be used. One line: which setting, where it came from, what is wrong, what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -217,6 +232,10 @@ mod tests {
             (
                 "redis://redis.example.net/0?password=secret",
                 "redis://redis.example.net/0?***",
+            ),
+            (
+                "redis://:secret@a.example.net:7001,redis://:secret@b.example.net:7002",
+                "redis://:***@a.example.net:7001,redis://:***@b.example.net:7002",
             ),
             ("no url: secret", "(not shown)"),
         ];

@@ -24,6 +24,8 @@ use crate::config::Roles;
 
 /// How long a dependency may take to answer.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// The one dependency that nothing depends on.
+const LOG: &str = "log";
 /// How long a report is passed on to others who ask.
 const SHARED_FOR: Duration = Duration::from_millis(500);
 
@@ -31,6 +33,8 @@ const SHARED_FOR: Duration = Duration::from_millis(500);
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Ok,
+    /// Events are accepted and delivered; their history is out of reach.
+    Degraded,
     Unavailable,
     /// On the way down: finishing what was begun, taking nothing new.
     Draining,
@@ -103,20 +107,13 @@ impl Health {
         let answers = join_all([
             ask("broker", &**broker as &dyn Probe),
             ask("registry", &**registry),
-            ask("log", &**log),
+            ask(LOG, &**log),
             ask("dead_letters", &**dead_letters),
             ask("limits", &**limits),
         ]);
         let dependencies: BTreeMap<_, _> = answers.await.into_iter().collect();
-        let all_well = dependencies
-            .values()
-            .all(|dependency| dependency.status == State::Ok);
         Report {
-            status: if all_well {
-                State::Ok
-            } else {
-                State::Unavailable
-            },
+            status: overall(&dependencies),
             version: env!("CARGO_PKG_VERSION"),
             roles: self.roles.names(),
             dependencies,
@@ -128,6 +125,20 @@ impl Health {
         Router::new()
             .route("/health", get(show))
             .with_state(Arc::clone(self))
+    }
+}
+
+/// No promise depends on the log, so a node that lacks it alone is not to be taken out of service.
+fn overall(dependencies: &BTreeMap<&'static str, Dependency>) -> State {
+    let lacks = |name: &str, dependency: &Dependency| {
+        dependency.status != State::Ok && name != LOG
+    };
+    if dependencies.iter().any(|(name, dependency)| lacks(name, dependency)) {
+        State::Unavailable
+    } else if dependencies[LOG].status == State::Ok {
+        State::Ok
+    } else {
+        State::Degraded
     }
 }
 
@@ -147,10 +158,36 @@ async fn ask(name: &'static str, port: &dyn Probe) -> (&'static str, Dependency)
 
 async fn show(Shared(health): Shared<Arc<Health>>) -> Response {
     let report = health.report().await;
-    let status = if report.status == State::Ok {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let status = match report.status {
+        State::Ok | State::Degraded => StatusCode::OK,
+        State::Unavailable | State::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, [(header::CACHE_CONTROL, "no-store")], Json(report)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status_without(missing: &[&str]) -> State {
+        let names = ["broker", "dead_letters", "limits", LOG, "registry"];
+        let dependencies = names.map(|name| {
+            let status = if missing.contains(&name) {
+                State::Unavailable
+            } else {
+                State::Ok
+            };
+            let detail = None;
+            (name, Dependency { status, detail })
+        });
+        overall(&BTreeMap::from(dependencies))
+    }
+
+    #[test]
+    fn only_the_log_may_be_missing() {
+        assert_eq!(status_without(&[]), State::Ok);
+        assert_eq!(status_without(&[LOG]), State::Degraded);
+        assert_eq!(status_without(&["broker"]), State::Unavailable);
+        assert_eq!(status_without(&[LOG, "registry"]), State::Unavailable);
+    }
 }

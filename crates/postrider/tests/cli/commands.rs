@@ -99,12 +99,12 @@ async fn what_has_to_be_corrected_is_one_line() {
     .await;
     refused(
         with("POSTRIDER_BROKER", "amqp://a:hush@localhost"),
-        &["POSTRIDER_BROKER", "RabbitMQ", "embedded"],
+        &["POSTRIDER_BROKER", "Redis", "POSTRIDER_STORE"],
     )
     .await;
     refused(
         with("POSTRIDER_STORE", "redis://localhost"),
-        &["POSTRIDER_STORE", "Redis", "embedded"],
+        &["POSTRIDER_STORE", "RabbitMQ", "POSTRIDER_BROKER"],
     )
     .await;
     refused(

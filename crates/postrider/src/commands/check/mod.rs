@@ -3,19 +3,20 @@
 //! Changes nothing: a directory that does not exist yet is not made, because whoever checks is often another user
 //! than the one who will run the service.
 
+mod embedded;
+mod servers;
+
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use futures_util::future::join_all;
-use postrider_backends::embedded::{Embedded, OpenError, Options};
-use postrider_core::ports::Probe;
+use postrider_core::ports::{Ports, Probe};
 
 use super::{install_tls, sources};
-use crate::config::{Backend, Config, FlagValues, Mode, Sources, require_embedded, settings};
+use crate::config::{Choice, Config, FlagValues, Mode, Sources, settings};
 use crate::failure::{Ending, Failure, plain};
 use crate::{output, wiring};
 
@@ -101,25 +102,22 @@ async fn try_everything(config: &Config) -> bool {
     for warning in &config.warnings {
         findings.note(warning);
     }
-    findings.of("token secret", config.access.require().map(|_| "set"));
-    let mut embedded = true;
-    for entry in config.backends.chosen() {
-        if entry.value != Backend::Embedded {
-            embedded = false;
-            findings.of(
-                entry.given.setting.key,
-                require_embedded(entry).map(|()| ""),
-            );
-        }
+    if config.process.roles.ingest {
+        findings.of("token secret", config.access.require().map(|_| "set"));
     }
-    let data = config
-        .backends
-        .data
-        .as_ref()
-        .map(|entry| entry.value.as_path());
-    let in_use = match data {
-        Some(data) if embedded => try_data(&mut findings, data).await,
-        _ => false,
+    let in_use = match config.backends.choice() {
+        Ok(Choice::Embedded) => match &config.backends.data {
+            Some(data) => embedded::try_data(&mut findings, &data.value).await,
+            None => false,
+        },
+        Ok(Choice::Servers(named)) => {
+            servers::try_all(&mut findings, config, &named).await;
+            false
+        }
+        Err(error) => {
+            findings.bad("backends", error);
+            false
+        }
     };
     if in_use {
         findings.of(
@@ -132,61 +130,7 @@ async fn try_everything(config: &Config) -> bool {
     findings.failures == 0
 }
 
-/// Whether a server has it open.
-async fn try_data(findings: &mut Findings, data: &Path) -> bool {
-    let what = format!("data directory {}", data.display());
-    if is_new(data) {
-        findings.of(&what, can_be_made(data));
-        return false;
-    }
-    match Embedded::open(data, Options::default()) {
-        Ok(embedded) => {
-            findings.of(
-                &what,
-                probe(&embedded)
-                    .await
-                    .map(|()| "opened, and can be written to"),
-            );
-            embedded.close().await;
-            false
-        }
-        Err(OpenError::Locked { pid, .. }) => {
-            let by = pid.map_or_else(String::new, |pid| format!(", process {pid}"));
-            findings.good(&what, format_args!("in use by a running server{by}"));
-            true
-        }
-        Err(error) => {
-            findings.bad(&what, error);
-            false
-        }
-    }
-}
-
-/// Nothing is in it yet.
-fn is_new(data: &Path) -> bool {
-    match std::fs::read_dir(data) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-    }
-}
-
-fn can_be_made(data: &Path) -> Result<&'static str, String> {
-    let existing = data
-        .ancestors()
-        .find(|path| path.exists())
-        .unwrap_or(Path::new("."));
-    match tempfile::tempfile_in(existing) {
-        Ok(_) => Ok("empty so far; the first start sets it up"),
-        Err(error) => Err(format!(
-            "{} cannot be written to by this user ({})",
-            existing.display(),
-            plain(&error)
-        )),
-    }
-}
-
-async fn probe(embedded: &Embedded) -> Result<(), String> {
-    let ports = embedded.ports();
+async fn probe_all(ports: &Ports) -> Result<(), String> {
     let probes: [&dyn Probe; 5] = [
         &*ports.broker,
         &*ports.registry,
@@ -194,13 +138,14 @@ async fn probe(embedded: &Embedded) -> Result<(), String> {
         &*ports.dead_letters,
         &*ports.limits,
     ];
-    let answers = join_all(probes.map(|port| async move {
-        match tokio::time::timeout(PATIENCE, port.probe()).await {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
-        }
-    }));
-    answers.await.into_iter().collect()
+    join_all(probes.map(probe)).await.into_iter().collect()
+}
+
+async fn probe(port: &dyn Probe) -> Result<(), String> {
+    match tokio::time::timeout(PATIENCE, port.probe()).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
 }
 
 async fn try_listeners(findings: &mut Findings, config: &Config) {
@@ -216,7 +161,7 @@ async fn try_listeners(findings: &mut Findings, config: &Config) {
     }
 }
 
-async fn ask_server(address: SocketAddr) -> Result<String, String> {
+pub(super) async fn ask_server(address: SocketAddr) -> Result<String, String> {
     let url = format!("http://{}/health", reachable(address));
     let client = reqwest::Client::builder()
         .no_proxy()
