@@ -24,6 +24,7 @@ pub mod pair;
 pub mod ports;
 pub mod rate;
 pub mod registry_cache;
+pub mod registry_file;
 pub mod retry_after;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;

@@ -1,1 +1,310 @@
-//! The port [`Broker`](postrider_core::ports::Broker) on RabbitMQ's quorum queues.
+//! The port [`Broker`] on RabbitMQ's quorum queues, for any number of processes.
+//!
+//! ```text
+//!  publish, hand_off ──▶ packs ──▶ pr.v1.events.{key} ──────────────────────────▶ lease
+//!                              └─▶ pr.v1.delay.{step} ──time──▶ pr.v1.retry.{key} ──▶ lease ──▶ ack
+//!                                       pr.v1.returned ──30 s──┘      ▲                └──▶ give_back ──▶ pr.v1.returned
+//! ```
+//!
+//! | page | what |
+//! |---|---|
+//! | `topology` | every exchange and queue, with its arguments |
+//! | `routing` | where an item belongs |
+//! | `publish` | packs are formed, published, confirmed |
+//! | `consume` | what was fetched, what is leased, how it is settled |
+//! | `link`, `backoff` | connections, and what happens between them |
+//!
+//! Publishing and consuming have a connection each: an alarm of the server (memory, disk) stops whoever publishes, and
+//! what is leased must still be settled then. Both are kept for ever; nothing has to be restarted, whatever happens to the
+//! server. While it is away, `publish` and `hand_off` fail, `lease` yields nothing, and `probe` says why.
+//!
+//! A process is wired in this order:
+//!
+//! ```no_run
+//! # async fn wire() -> Result<(), Box<dyn std::error::Error>> {
+//! use postrider_backends::rabbitmq::{Options, RabbitMq};
+//!
+//! let broker = RabbitMq::new("amqp://user:password@mq.example:5672/postrider", Options::default())?;
+//! // Before anything is declared, where it matters: was there ever an installation?
+//! let founding = broker.is_new_installation().await?;
+//! // From here on it is connected, and what is missing gets declared.
+//! broker.start();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What is absent: automatic recovery of the client library (it gives up, and does not notice a channel or a consumer that
+//! ends), its coalesced confirms, and any queue in memory that outlives a connection.
+
+mod backoff;
+mod check;
+mod consume;
+mod declare;
+mod depth;
+mod error;
+mod greeting;
+mod link;
+mod options;
+mod publish;
+mod routing;
+mod shared;
+mod topology;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use lapin::options::BasicCancelOptions;
+use parking_lot::Mutex;
+use postrider_core::message::Item;
+use postrider_core::ports::{
+    Broker, BrokerCapabilities, Depth, HandOff, Leased, Pack, PortError, Probe, Receipt,
+};
+use postrider_core::time::Timestamp;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+pub use self::check::Report;
+use self::consume::State as Consuming;
+use self::error::{closed, unavailable};
+use self::link::Link;
+use self::options::Address;
+pub use self::options::{Options, Prefetch, UrlError};
+use self::publish::{Publisher, State as Publishing};
+use self::routing::Destination;
+use self::shared::Shared;
+
+/// How long each step of closing may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the server may take to say that it is there.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How late a queue may notice that a message's time is over.
+const LATENESS: Duration = Duration::from_millis(500);
+
+/// A process's two connections to RabbitMQ. Dropping it ends both.
+pub struct RabbitMq {
+    shared: Arc<Shared>,
+    publisher: Publisher,
+    consuming: watch::Receiver<Consuming>,
+    tasks: TaskTracker,
+    /// What the tasks need, until they are started.
+    idle: Mutex<Option<(publish::Desk, watch::Sender<Consuming>)>>,
+    _closing: DropGuard,
+}
+
+impl std::fmt::Debug for RabbitMq {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RabbitMq")
+            .field("address", &self.shared.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RabbitMq {
+    /// Reads the address (see [`UrlError`] for its form) and does nothing else: no connection is made before
+    /// [`Self::start`].
+    ///
+    /// # Errors
+    /// Where the address cannot be read.
+    pub fn new(url: &str, options: Options) -> Result<Self, UrlError> {
+        let address = Address::parse(url, &options)?;
+        let (publisher, desk) = Publisher::new(&options);
+        let (told, consuming) = watch::channel(Consuming::Idle);
+        let closing = CancellationToken::new();
+        let shared = Shared {
+            address,
+            options,
+            declared: declare::Declared::default(),
+            desk: consume::Desk::new(),
+            closing: closing.clone(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            publisher,
+            consuming,
+            tasks: TaskTracker::new(),
+            idle: Mutex::new(Some((desk, told))),
+            _closing: closing.drop_guard(),
+        })
+    }
+
+    /// How this process is named in [`Options`].
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.options.name
+    }
+
+    /// Connects in the background, and declares what is missing: from then on, this is an installation. Consumers are
+    /// started by the first lease. Doing it twice is doing it once.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn start(&self) {
+        let Some((desk, consuming)) = self.idle.lock().take() else {
+            return;
+        };
+        let shared = &self.shared;
+        self.tasks.spawn(publish::run(Arc::clone(shared), desk));
+        self.tasks
+            .spawn(consume::run(Arc::clone(shared), consuming));
+    }
+
+    /// Completes when something can be published. Not before [`Self::start`].
+    pub async fn up(&self) {
+        self.publisher.up().await;
+    }
+
+    /// Whether no process has ever declared anything in this virtual host. Asked on a connection of its own, which
+    /// changes nothing; to be asked before [`Self::start`].
+    ///
+    /// # Errors
+    /// Where the server cannot be asked.
+    pub async fn is_new_installation(&self) -> Result<bool, PortError> {
+        check::is_new(&self.shared.address, &self.shared.options)
+            .await
+            .map_err(unavailable)
+    }
+
+    /// Compares what is on the server with what this release needs, on a connection of its own. Changes nothing: what is
+    /// missing stays missing.
+    ///
+    /// # Errors
+    /// Where the server cannot be asked.
+    pub async fn check(&self) -> Result<Report, PortError> {
+        check::check(&self.shared.address, &self.shared.options)
+            .await
+            .map_err(unavailable)
+    }
+
+    /// Ends like a process that is killed: both connections are cut, nothing is settled. For tests.
+    #[doc(hidden)]
+    pub async fn abandon(&self) {
+        if let Publishing::Up(link) | Publishing::Blocked(link, _) = self.publisher.state() {
+            link.cut();
+        }
+        if let Consuming::Up(link) = &*self.consuming.borrow() {
+            link.cut();
+        }
+        self.shared.desk.close();
+        self.shared.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// A connection to ask something on, preferably the one that no alarm can block.
+    fn link(&self) -> Result<Arc<Link>, PortError> {
+        if let Consuming::Up(link) = &*self.consuming.borrow() {
+            return Ok(Arc::clone(link));
+        }
+        match self.publisher.state() {
+            Publishing::Up(link) => Ok(link),
+            other => {
+                other.check()?;
+                Err(closed())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Probe for RabbitMq {
+    async fn probe(&self) -> Result<(), PortError> {
+        let publishing = match self.publisher.state() {
+            Publishing::Up(link) => link,
+            other => return other.check(),
+        };
+        if self.shared.desk.is_leasing()
+            && let Consuming::Apart(cause) = &*self.consuming.borrow()
+        {
+            return Err(unavailable(format!("nothing is consumed: {cause}")));
+        }
+        let asked = [topology::FIRST_QUEUE.to_owned()];
+        match timeout(PROBE_TIMEOUT, publishing.count(&asked)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(unavailable(error::told(&error))),
+            Err(_) => Err(unavailable(format!("no answer within {PROBE_TIMEOUT:?}"))),
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitMq {
+    async fn publish(&self, _now: Timestamp, items: Vec<Item>) -> Result<(), PortError> {
+        let routed = items
+            .into_iter()
+            .map(|item| (Destination::published(&item), item));
+        self.publisher.publish(routed.collect()).await
+    }
+
+    async fn lease(&self, _now: Timestamp, room: usize) -> Result<Leased, PortError> {
+        Ok(Leased {
+            packs: self.shared.desk.lease(room)?,
+            next_due: None,
+        })
+    }
+
+    async fn wait(&self) {
+        self.shared.desk.wait().await;
+    }
+
+    async fn hand_off(&self, now: Timestamp, items: Vec<HandOff>) -> Result<(), PortError> {
+        let route = |hand_off: HandOff| {
+            let destination = Destination::handed_off(&hand_off, now, rand::random())?;
+            Ok((destination, hand_off.item))
+        };
+        let routed: Result<Vec<_>, PortError> = items.into_iter().map(route).collect();
+        self.publisher.publish(routed?).await
+    }
+
+    async fn ack(&self, receipts: Vec<Receipt>) -> Result<(), PortError> {
+        self.shared.desk.ack(&receipts)
+    }
+
+    async fn give_back(&self, _now: Timestamp, receipts: Vec<Receipt>) -> Result<(), PortError> {
+        self.shared.desk.give_back(&receipts)
+    }
+
+    async fn quarantine(&self, _now: Timestamp, pack: &Pack) -> Result<(), PortError> {
+        // What is not held any more comes again by itself.
+        let Some(key) = self.shared.desk.key_of(pack.receipt)? else {
+            return Ok(());
+        };
+        self.publisher.quarantine(key, pack.bytes.clone()).await?;
+        self.shared.desk.ack(&[pack.receipt])
+    }
+
+    async fn depth(&self, _now: Timestamp) -> Result<Depth, PortError> {
+        depth::depth(&self.shared.desk, &*self.link()?).await
+    }
+
+    fn capabilities(&self) -> BrokerCapabilities {
+        BrokerCapabilities {
+            shared: true,
+            exact_within: postrider_core::ladder::FIRST_STEP + LATENESS,
+        }
+    }
+
+    async fn stop_leasing(&self) {
+        let to_cancel = self.shared.desk.stop();
+        let cancelled = to_cancel.into_iter().map(|(channel, consumer)| async move {
+            let _ = channel
+                .basic_cancel(consumer, BasicCancelOptions::default())
+                .await;
+        });
+        let stopped = async {
+            join_all(cancelled).await;
+            self.shared.desk.stopped().await;
+        };
+        let _ = timeout(CLOSE_TIMEOUT, stopped).await;
+    }
+
+    async fn close(&self) {
+        self.shared.desk.close();
+        self.shared.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

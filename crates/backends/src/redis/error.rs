@@ -62,7 +62,8 @@ fn refused_by_code(part: &'static str, code: Option<&str>, cause: String) -> Por
         _ if cause.contains("OOM ") || cause.contains("MISCONF ") => {
             PortError::Full { part, cause }
         }
-        Some("WRONGTYPE") => PortError::Corrupt { part, cause },
+        // The second is what scripts of ours answer.
+        Some("WRONGTYPE" | "CORRUPT") => PortError::Corrupt { part, cause },
         _ => PortError::Unavailable { part, cause },
     }
 }

@@ -5,7 +5,7 @@
 //! which is half the length of their text form; the tag's closing brace cannot be mistaken: identifiers in a tag are
 //! in hexadecimal, because a raw byte may be a brace.
 
-use postrider_core::id::{AppId, OrgId};
+use postrider_core::id::{AppId, EndpointId, OrgId};
 
 /// What every key of an installation begins with, and the names of its channels do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,15 @@ impl Tag {
     /// A part of what belongs to an application, so that a big one is not one slot: a period of time, or a share.
     pub(super) fn app_part(app: AppId, part: u64) -> Self {
         Self(format!("a{}.{part:x}", hex(app.as_bytes())))
+    }
+
+    pub(super) fn endpoint(endpoint: EndpointId) -> Self {
+        Self(format!("e{}", hex(endpoint.as_bytes())))
+    }
+
+    /// What stands by itself and is named by a digest.
+    pub(super) fn digest(digest: &[u8]) -> Self {
+        Self(format!("s{}", hex(digest)))
     }
 }
 

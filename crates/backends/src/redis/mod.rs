@@ -25,5 +25,8 @@ mod log;
 mod registry;
 mod script;
 mod server;
+mod walk;
 
+pub use limits::RedisLimits;
+pub use log::{LogOptions, RedisLog};
 pub use server::{Options, Server, UrlError};

@@ -3,10 +3,22 @@
 //! Nothing is connected when a process starts: it starts whether or not Redis is there. The first use connects and finds
 //! out whether the server is part of a Cluster; from then on the client reconnects by itself. While the first connection
 //! does not succeed, every use tells why, and tries again at most once per [`RETRY_PAUSE`].
+//!
+//! What the client does by itself, as of its version 1.8, and what is made of it here:
+//!
+//! - It gives a connection up for ever where connecting fails for another reason than the network, a password
+//!   that is being changed for instance: such a connection is replaced ([`Link`]).
+//! - Where a server's machine is gone without a word, requests time out, and the connection stays until the kernel
+//!   gives it up, by default after a quarter of an hour: a limit on that is set where the system has one.
+//! - In a Cluster it repeats a request that timed out at one server: the whole request is made to time out before.
+//!   Where a connection breaks it repeats what was on its way, so that a step may be taken twice. Of two `reserve` or
+//!   `claim` the second finds the first's lease; whoever asked comes back after it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use postrider_core::ports::PortError;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClient;
@@ -23,6 +35,9 @@ use super::keys::Space;
 
 /// How long a failed first connection is not tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How long, in milliseconds, the client waits before it repeats what a Cluster could not do just then.
+const SHORTEST_WAIT: u64 = 20;
+const LONGEST_WAIT: u64 = 500;
 
 /// How a server is spoken to.
 #[derive(Debug, Clone)]
@@ -74,7 +89,14 @@ impl std::fmt::Debug for Server {
 
 /// A handle to the shared connection; cloning it is cheap.
 #[derive(Clone)]
-pub(super) enum Link {
+pub(super) struct Link {
+    kind: Kind,
+    /// The client will not connect again by itself.
+    given_up: Arc<AtomicBool>,
+}
+
+#[derive(Clone)]
+enum Kind {
     Single(ConnectionManager),
     Cluster(ClusterConnection),
 }
@@ -102,7 +124,8 @@ impl Server {
     pub(super) async fn link(&self, part: &'static str) -> Result<Link, PortError> {
         let mut state = self.state.lock().await;
         let last = match &*state {
-            State::Linked(link) => return Ok(link.clone()),
+            State::Linked(link) if !link.given_up.load(Relaxed) => return Ok(link.clone()),
+            State::Linked(_) => None,
             State::Apart { last } => last.clone(),
         };
         let lately = last.filter(|(when, _)| when.elapsed() < RETRY_PAUSE);
@@ -148,22 +171,26 @@ impl Server {
             .set_min_delay(Duration::from_millis(50))
             .set_max_delay(Duration::from_secs(1))
             .set_number_of_retries(0);
-        let client = Client::open(node.clone())?;
+        let node = node.clone().set_tcp_settings(tcp(response_timeout));
+        let client = Client::open(node)?;
         let mut single = ConnectionManager::new_with_config(client, settings).await?;
         let cluster: String = redis::cmd("INFO")
             .arg("cluster")
             .query_async(&mut single)
             .await?;
         if !cluster.contains("cluster_enabled:1") {
-            return Ok(Link::Single(single));
+            return Ok(Link::of(Kind::Single(single)));
         }
         let cluster = ClusterClient::builder(self.nodes.clone())
             .connection_timeout(connect_timeout)
-            .response_timeout(response_timeout)
-            .overall_response_timeout(Some(response_timeout * 2))
-            .tcp_settings(TcpSettings::default().set_nodelay(true))
+            .response_timeout(response_timeout * 2)
+            .overall_response_timeout(Some(response_timeout))
+            .min_retry_wait(SHORTEST_WAIT)
+            .max_retry_wait(LONGEST_WAIT)
+            .tcp_settings(tcp(response_timeout))
             .build()?;
-        Ok(Link::Cluster(cluster.get_async_connection().await?))
+        let cluster = cluster.get_async_connection().await?;
+        Ok(Link::of(Kind::Cluster(cluster)))
     }
 
     /// Where the keys of this installation lie.
@@ -173,23 +200,56 @@ impl Server {
 
     /// A client for a connection of one's own (subscriptions), to the first node.
     pub(super) fn client(&self) -> redis::RedisResult<Client> {
-        Client::open(self.nodes[0].clone())
+        let node = self.nodes[0].clone();
+        Client::open(node.set_tcp_settings(tcp(self.options.response_timeout)))
     }
 }
 
 fn node(url: &str) -> Result<ConnectionInfo, UrlError> {
-    let info = url
-        .trim()
+    url.trim()
         .into_connection_info()
-        .map_err(|error| UrlError(error.to_string()))?;
-    Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+        .map_err(|error| UrlError(error.to_string()))
+}
+
+/// What was sent is acknowledged by the other machine within two timeouts, or the connection is at its end.
+fn tcp(response_timeout: Duration) -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(response_timeout * 2);
+    #[cfg(not(target_os = "linux"))]
+    let _ = response_timeout;
+    settings
+}
+
+impl Link {
+    fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            given_up: Arc::default(),
+        }
+    }
+
+    /// Whether what one script touches has to lie in one slot.
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self.kind, Kind::Cluster(_))
+    }
+}
+
+/// Looks whether the client gave up: what a server answers is no error here, and after one of the network it
+/// connects again.
+async fn watched<T>(answer: RedisFuture<'_, T>, given_up: &AtomicBool) -> redis::RedisResult<T> {
+    let answer = answer.await;
+    if answer.as_ref().is_err_and(|error| !error.is_io_error()) {
+        given_up.store(true, Relaxed);
+    }
+    answer
 }
 
 impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        match self {
-            Self::Single(link) => link.req_packed_command(cmd),
-            Self::Cluster(link) => link.req_packed_command(cmd),
+        match &mut self.kind {
+            Kind::Single(link) => watched(link.req_packed_command(cmd), &self.given_up).boxed(),
+            Kind::Cluster(link) => link.req_packed_command(cmd),
         }
     }
 
@@ -199,16 +259,19 @@ impl ConnectionLike for Link {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Self::Single(link) => link.req_packed_commands(cmd, offset, count),
-            Self::Cluster(link) => link.req_packed_commands(cmd, offset, count),
+        match &mut self.kind {
+            Kind::Single(link) => {
+                let answers = link.req_packed_commands(cmd, offset, count);
+                watched(answers, &self.given_up).boxed()
+            }
+            Kind::Cluster(link) => link.req_packed_commands(cmd, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
-        match self {
-            Self::Single(link) => link.get_db(),
-            Self::Cluster(link) => link.get_db(),
+        match &self.kind {
+            Kind::Single(link) => link.get_db(),
+            Kind::Cluster(link) => link.get_db(),
         }
     }
 }

@@ -1,1 +1,20 @@
-//! (being written)
+//! The delivery log on Redis: its contract, and what it promises beyond it.
+
+mod bounds;
+mod events;
+mod memory;
+mod paging;
+
+mod single {
+    use crate::store::Store;
+    use crate::support::Kind;
+
+    postrider_core::conformance_delivery_log!(Store::new(Kind::Single));
+}
+
+mod cluster {
+    use crate::store::Store;
+    use crate::support::Kind;
+
+    postrider_core::conformance_delivery_log!(Store::new(Kind::Cluster));
+}

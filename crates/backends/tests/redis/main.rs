@@ -10,5 +10,7 @@
 mod dead_letters;
 mod limits;
 mod log;
+mod own;
 mod registry;
+mod store;
 mod support;

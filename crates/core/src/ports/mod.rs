@@ -26,6 +26,7 @@ mod dead_letters;
 mod delivery_log;
 mod limits;
 mod registry;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ pub use limits::{
     Reservation, ReservationKey, Reserved, Settlement,
 };
 pub use registry::{AppKey, Changes, Cursor as ChangeCursor, EndpointKey, Registry, RegistryError};
+pub use transfer::{ExportCursor, Exported, Imported, RegistryRecord};
 
 /// Why a port could not do what it was asked to.
 #[derive(Debug, Clone, thiserror::Error)]

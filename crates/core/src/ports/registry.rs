@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::transfer::{ExportCursor, Exported, Imported, RegistryRecord};
 use super::{PortError, Probe};
 use crate::application::{AppSnapshot, Application};
 use crate::endpoint::Endpoint;
@@ -28,7 +29,13 @@ use crate::page::{Page, Slice};
 /// unknown one: it cannot be read, replaced or deleted.
 ///
 /// **Losing it must not look like emptiness**: where the backend cannot be sure that it holds everything it once
-/// held, every method answers `Unavailable`.
+/// held, every method answers `Unavailable`, but for those that mend it: `import` and `declare_complete`.
+///
+/// **Backup.** An export is every record of every organisation; an import puts records back, into a registry that
+/// is empty, lost, behind or in use. What is accepted carries the version of its application, and whoever delivers it
+/// waits until its registry has reached that version: so whatever is imported gets versions above any that the
+/// backend ever gave out or an imported record carries, while an endpoint keeps the version at which it began, and
+/// goes on matching what was accepted after it.
 #[async_trait]
 pub trait Registry: Probe {
     async fn application(&self, org: OrgId, key: &AppKey)
@@ -101,6 +108,19 @@ pub trait Registry: Probe {
     /// notices are lost, and tells which. Changes may be told twice, and applications that did not change may
     /// be among them; none is missed.
     async fn changed(&self, since: Cursor) -> Result<Changes, PortError>;
+
+    /// At most `limit` records behind `from`, secrets included. An application comes before its endpoints. Whatever was
+    /// there when the first portion was asked for and is there when the last one is, is in one of them.
+    async fn export(&self, from: &ExportCursor, limit: usize) -> Result<Exported, PortError>;
+
+    /// Puts records back. One that is there with the same identity is replaced unless it is newer, by `updated_at`.
+    /// A uid that belongs to another record by now stays with that one. An endpoint needs its application, stored
+    /// or imported before it. Not necessarily all or nothing: after an error, repeat it, which does no harm.
+    async fn import(&self, records: Vec<RegistryRecord>) -> Result<Imported, PortError>;
+
+    /// Says that everything is there: a registry that counted as lost, or as behind, is available from now on. Every node is
+    /// told that anything may have changed.
+    async fn declare_complete(&self) -> Result<(), PortError>;
 }
 
 /// A position in the stream of changes; meaningful only to the registry that gave it.

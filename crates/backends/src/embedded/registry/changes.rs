@@ -53,6 +53,15 @@ impl ChangeRing {
         self.latest.send_replace(version);
     }
 
+    /// From `version` on everybody has to read everything again.
+    pub(super) fn cut(&self, version: u64) {
+        let mut ring = self.ring.lock();
+        ring.complete_from = version;
+        ring.changes.clear();
+        drop(ring);
+        self.latest.send_replace(version);
+    }
+
     /// Completes once there is something after `since`.
     pub(super) async fn after(&self, since: ChangeCursor) -> Changes {
         let mut latest = self.latest.subscribe();
@@ -114,5 +123,8 @@ mod tests {
         assert_eq!(ring.after(ChangeCursor(1 << 40)).await.apps, None);
         let all = ring.after(ChangeCursor(9)).await.apps;
         assert_eq!(all.map(|apps| apps.len()), Some(CAPACITY));
+        let latest = ChangeCursor(ring.latest());
+        ring.cut(latest.0 + 1);
+        assert_eq!(ring.after(latest).await.apps, None);
     }
 }

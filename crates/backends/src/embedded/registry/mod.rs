@@ -7,6 +7,7 @@
 
 mod changes;
 mod rows;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ use postrider_core::id::{AppId, EndpointId, OrgId};
 use postrider_core::name::EventTypeName;
 use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{
-    AppKey, ChangeCursor, Changes, EndpointKey, PortError, Probe, Registry, RegistryError,
+    AppKey, ChangeCursor, Changes, EndpointKey, ExportCursor, Exported, Imported, PortError, Probe,
+    Registry, RegistryError, RegistryRecord,
 };
 use rusqlite::Connection;
 
@@ -58,6 +60,21 @@ impl EmbeddedRegistry {
             changed.result
         };
         self.engine.writer.write_then(work, effect).await
+    }
+
+    /// Like `change`, for work that does not tell which applications it changes.
+    async fn change_anything<T, W>(&self, mut work: W) -> Result<T, PortError>
+    where
+        T: Send + 'static,
+        W: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let changes = Arc::clone(&self.changes);
+        let versioned = move |connection: &Connection| Ok((work(connection)?, bump(connection)?));
+        let effect = move |(result, version)| {
+            changes.cut(version);
+            result
+        };
+        self.engine.writer.write_then(versioned, effect).await
     }
 
     async fn read<T, W>(&self, work: W) -> Result<T, PortError>
@@ -223,6 +240,22 @@ impl Registry for EmbeddedRegistry {
 
     async fn changed(&self, since: ChangeCursor) -> Result<Changes, PortError> {
         Ok(self.changes.after(since).await)
+    }
+
+    async fn export(&self, from: &ExportCursor, limit: usize) -> Result<Exported, PortError> {
+        let from = from.clone();
+        self.read(move |connection| transfer::export(connection, &from, limit))
+            .await
+    }
+
+    async fn import(&self, records: Vec<RegistryRecord>) -> Result<Imported, PortError> {
+        self.change_anything(move |connection| transfer::import(connection, &records))
+            .await
+    }
+
+    /// The file is whole or cannot be opened, so there is nothing to declare but that anything may have changed.
+    async fn declare_complete(&self) -> Result<(), PortError> {
+        self.change_anything(|_| Ok(())).await
     }
 }
 

@@ -36,6 +36,14 @@ pub(in crate::embedded) fn bump(connection: &Connection) -> Result<u64> {
         .unsigned_abs())
 }
 
+/// Makes the next version one above `floor`, where it is not above it already.
+pub(super) fn raise(connection: &Connection, floor: u64) -> Result<()> {
+    connection
+        .prepare_cached("UPDATE counter SET value = max(value, ?1) WHERE name = 'version'")?
+        .execute([stored(floor)])?;
+    Ok(())
+}
+
 /// An application's version, 0 where there is no such application.
 pub(in crate::embedded) fn app_version(connection: &Connection, app: AppId) -> Result<u64> {
     let mut statement =
@@ -52,11 +60,11 @@ fn stored(version: u64) -> i64 {
 
 // --- applications ---
 
-fn read_application(row: &Row<'_>) -> rusqlite::Result<(String, i64)> {
+pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<(String, i64)> {
     Ok((row.get(0)?, row.get(1)?))
 }
 
-fn application_of((record, version): (String, i64)) -> Result<Application> {
+pub(super) fn application_of((record, version): (String, i64)) -> Result<Application> {
     let mut app: Application = from_json("the record of an application", &record)?;
     app.version = version.unsigned_abs();
     Ok(app)
@@ -70,11 +78,22 @@ pub(super) fn application(
     let found = match key {
         AppKey::Id(id) => connection
             .prepare_cached("SELECT record, version FROM application WHERE org = ?1 AND id = ?2")?
-            .query_row((org.as_bytes(), id.as_bytes()), read_application),
+            .query_row((org.as_bytes(), id.as_bytes()), read_record),
         AppKey::Uid(uid) => connection
             .prepare_cached("SELECT record, version FROM application WHERE org = ?1 AND uid = ?2")?
-            .query_row((org.as_bytes(), uid.as_str()), read_application),
+            .query_row((org.as_bytes(), uid.as_str()), read_record),
     };
+    found.optional()?.map(application_of).transpose()
+}
+
+/// The application with this identifier, whosever it is.
+pub(super) fn application_anywhere(
+    connection: &Connection,
+    id: AppId,
+) -> Result<Option<Application>> {
+    let found = connection
+        .prepare_cached("SELECT record, version FROM application WHERE id = ?1")?
+        .query_row([id.as_bytes()], read_record);
     found.optional()?.map(application_of).transpose()
 }
 
@@ -87,7 +106,7 @@ pub(super) fn applications(
     let sql = format!("SELECT record, version FROM application WHERE org = :org AND {clause}");
     let mut statement = connection.prepare_cached(&sql)?;
     let values = named_params! { ":org": org.as_bytes(), ":from": walk.from(), ":until": walk.until(), ":rows": walk.row_limit() };
-    let found = statement.query_map(values, read_application)?;
+    let found = statement.query_map(values, read_record)?;
     let apps = found
         .map(|row| application_of(row?))
         .collect::<Result<_>>()?;
@@ -104,6 +123,11 @@ pub(super) fn put_application(
     }
     let mut app = app.clone();
     app.version = bump(connection)?;
+    write_application(connection, &app)?;
+    Ok(Changed::app(app.id, app.version, Ok(app)))
+}
+
+pub(super) fn write_application(connection: &Connection, app: &Application) -> Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO application (id, org, uid, version, record) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -114,9 +138,9 @@ pub(super) fn put_application(
             app.org.as_bytes(),
             app.uid.as_ref().map(Uid::as_str),
             stored(app.version),
-            to_json(&app)?
+            to_json(app)?
         ])?;
-    Ok(Changed::app(app.id, app.version, Ok(app)))
+    Ok(())
 }
 
 fn refuse_application(
@@ -139,7 +163,7 @@ fn refuse_application(
     })
 }
 
-fn app_uid_taken(connection: &Connection, app: &Application) -> Result<bool> {
+pub(super) fn app_uid_taken(connection: &Connection, app: &Application) -> Result<bool> {
     let Some(uid) = &app.uid else {
         return Ok(false);
     };
@@ -168,17 +192,13 @@ pub(super) fn delete_application(
 pub(super) fn snapshot(connection: &Connection, app: AppId) -> Result<Option<AppSnapshot>> {
     // The application and its endpoints must be of one moment.
     let transaction = connection.unchecked_transaction()?;
-    let found = transaction
-        .prepare_cached("SELECT record, version FROM application WHERE id = ?1")?
-        .query_row([app.as_bytes()], read_application)
-        .optional()?;
-    let Some(app) = found.map(application_of).transpose()? else {
+    let Some(app) = application_anywhere(&transaction, app)? else {
         return Ok(None);
     };
     let mut statement = transaction.prepare_cached(
         "SELECT record, created_version FROM endpoint WHERE app = ?1 ORDER BY id",
     )?;
-    let endpoints = statement.query_map([app.id.as_bytes()], read_application)?;
+    let endpoints = statement.query_map([app.id.as_bytes()], read_record)?;
     let endpoints = endpoints
         .map(|row| endpoint_of(row?).map(Arc::new))
         .collect::<Result<_>>()?;
@@ -187,7 +207,7 @@ pub(super) fn snapshot(connection: &Connection, app: AppId) -> Result<Option<App
 
 // --- endpoints ---
 
-fn endpoint_of((record, created_version): (String, i64)) -> Result<Endpoint> {
+pub(super) fn endpoint_of((record, created_version): (String, i64)) -> Result<Endpoint> {
     let mut endpoint: Endpoint = from_json("the record of an endpoint", &record)?;
     endpoint.created_version = created_version.unsigned_abs();
     Ok(endpoint)
@@ -203,12 +223,12 @@ pub(super) fn endpoint(
             .prepare_cached(
                 "SELECT record, created_version FROM endpoint WHERE app = ?1 AND id = ?2",
             )?
-            .query_row((app.as_bytes(), id.as_bytes()), read_application),
+            .query_row((app.as_bytes(), id.as_bytes()), read_record),
         EndpointKey::Uid(uid) => connection
             .prepare_cached(
                 "SELECT record, created_version FROM endpoint WHERE app = ?1 AND uid = ?2",
             )?
-            .query_row((app.as_bytes(), uid.as_str()), read_application),
+            .query_row((app.as_bytes(), uid.as_str()), read_record),
     };
     found.optional()?.map(endpoint_of).transpose()
 }
@@ -222,7 +242,7 @@ pub(super) fn endpoints(
     let sql = format!("SELECT record, created_version FROM endpoint WHERE app = :app AND {clause}");
     let mut statement = connection.prepare_cached(&sql)?;
     let values = named_params! { ":app": app.as_bytes(), ":from": walk.from(), ":until": walk.until(), ":rows": walk.row_limit() };
-    let found = statement.query_map(values, read_application)?;
+    let found = statement.query_map(values, read_record)?;
     let endpoints = found.map(|row| endpoint_of(row?)).collect::<Result<_>>()?;
     Ok(walk.slice(endpoints))
 }
@@ -257,7 +277,7 @@ pub(super) fn put_endpoint(
     Ok(Changed::app(endpoint.app, version, Ok(endpoint)))
 }
 
-fn write_endpoint(connection: &Connection, endpoint: &Endpoint) -> Result<()> {
+pub(super) fn write_endpoint(connection: &Connection, endpoint: &Endpoint) -> Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO endpoint (app, id, uid, created_version, record) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -273,7 +293,7 @@ fn write_endpoint(connection: &Connection, endpoint: &Endpoint) -> Result<()> {
     Ok(())
 }
 
-fn endpoint_uid_taken(connection: &Connection, endpoint: &Endpoint) -> Result<bool> {
+pub(super) fn endpoint_uid_taken(connection: &Connection, endpoint: &Endpoint) -> Result<bool> {
     let Some(uid) = &endpoint.uid else {
         return Ok(false);
     };
@@ -286,7 +306,7 @@ fn endpoint_uid_taken(connection: &Connection, endpoint: &Endpoint) -> Result<bo
     ))?)
 }
 
-fn bump_application(connection: &Connection, app: AppId) -> Result<u64> {
+pub(super) fn bump_application(connection: &Connection, app: AppId) -> Result<u64> {
     let version = bump(connection)?;
     connection
         .prepare_cached("UPDATE application SET version = ?2 WHERE id = ?1")?
@@ -310,7 +330,7 @@ pub(super) fn delete_endpoint(
 
 // --- event types ---
 
-fn event_type_of((record, version): (String, i64)) -> Result<EventType> {
+pub(super) fn event_type_of((record, version): (String, i64)) -> Result<EventType> {
     let mut event_type: EventType = from_json("the record of an event type", &record)?;
     event_type.version = version.unsigned_abs();
     Ok(event_type)
@@ -323,7 +343,7 @@ pub(super) fn event_type(
 ) -> Result<Option<EventType>> {
     connection
         .prepare_cached("SELECT record, version FROM event_type WHERE org = ?1 AND name = ?2")?
-        .query_row((org.as_bytes(), name.as_str()), read_application)
+        .query_row((org.as_bytes(), name.as_str()), read_record)
         .optional()?
         .map(event_type_of)
         .transpose()
@@ -343,7 +363,7 @@ pub(super) fn event_types(
     let values = named_params! {
         ":org": org.as_bytes(), ":archived": include_archived, ":from": walk.from(), ":until": walk.until(), ":rows": walk.row_limit()
     };
-    let found = statement.query_map(values, read_application)?;
+    let found = statement.query_map(values, read_record)?;
     let event_types = found
         .map(|row| event_type_of(row?))
         .collect::<Result<_>>()?;
@@ -373,6 +393,11 @@ pub(super) fn put_event_type(
     }
     let mut event_type = event_type.clone();
     event_type.version = bump(connection)?;
+    write_event_type(connection, &event_type)?;
+    Ok(Changed::nothing(Ok(event_type)))
+}
+
+pub(super) fn write_event_type(connection: &Connection, event_type: &EventType) -> Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO event_type (org, name, archived, version, record) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -383,9 +408,9 @@ pub(super) fn put_event_type(
             event_type.name.as_str(),
             event_type.archived,
             stored(event_type.version),
-            to_json(&event_type)?
+            to_json(event_type)?
         ])?;
-    Ok(Changed::nothing(Ok(event_type)))
+    Ok(())
 }
 
 pub(super) fn delete_event_type(

@@ -5,12 +5,14 @@ mod changes;
 mod endpoints;
 mod event_types;
 mod records;
+mod transfer;
 mod versions;
 
 pub use applications::*;
 pub use changes::*;
 pub use endpoints::*;
 pub use event_types::*;
+pub use transfer::*;
 pub use versions::*;
 
 /// The cases for [`crate::ports::Registry`].
@@ -58,6 +60,13 @@ macro_rules! conformance_registry {
             everybody_who_waits_is_told
             changes_of_endpoints_and_deletions_are_told
             a_follower_learns_every_last_version
+
+            an_export_holds_every_record
+            what_was_exported_can_be_put_back
+            an_import_overtakes_every_version
+            an_import_keeps_what_is_newer
+            an_import_respects_what_is_there
+            everybody_is_told_that_it_is_complete
         }
     };
 }

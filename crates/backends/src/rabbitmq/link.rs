@@ -1,0 +1,177 @@
+//! One connection to RabbitMQ, and a hold on its socket.
+//!
+//! The client library runs a connection in a thread of its own and knows no deadline: neither for connecting nor for
+//! closing, and while the server has blocked a connection it writes nothing at all. Whoever has to be done in time cuts the
+//! socket; then everything that waits for the connection fails at once.
+
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::uri::AMQPUri;
+use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties};
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use super::error::told;
+use super::options::{Address, Options};
+
+/// How long a name's next address waits for the one before it.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub(super) struct Link {
+    pub(super) connection: Connection,
+    socket: Arc<Socket>,
+    /// For what is asked now and then: counts, probes. One at a time.
+    questions: tokio::sync::Mutex<Option<Channel>>,
+}
+
+impl Link {
+    /// # Errors
+    /// Says why there is no connection.
+    pub(super) async fn open(
+        address: &Address,
+        role: &str,
+        options: &Options,
+    ) -> Result<Self, String> {
+        let socket = Arc::new(Socket::default());
+        let name = format!("postrider {} {role}", options.name);
+        let properties = ConnectionProperties::default()
+            .with_connection_name(name.into())
+            .with_client_property("product".into(), "Postrider".into())
+            .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
+        let runtime = lapin::runtime::default_runtime().map_err(|error| told(&error))?;
+        let (is_tls, held, reactor) = (address.is_tls(), Arc::clone(&socket), runtime.clone());
+        let dial = async move |uri: AMQPUri, _| {
+            let host = uri.authority.host;
+            let mut failure = std::io::Error::other("its name has no address");
+            for to in tokio::net::lookup_host((host.as_str(), uri.authority.port)).await? {
+                let stream =
+                    match timeout(ADDRESS_TIMEOUT, AsyncTcpStream::connect(&reactor, to)).await {
+                        Ok(Ok(stream)) => stream,
+                        Ok(Err(error)) => {
+                            failure = error;
+                            continue;
+                        }
+                        Err(_) => {
+                            failure = std::io::ErrorKind::TimedOut.into();
+                            continue;
+                        }
+                    };
+                if let AsyncTcpStream::Plain(stream) = &stream {
+                    held.hold(stream.get_ref())?;
+                }
+                if !is_tls {
+                    return Ok(stream);
+                }
+                return Ok(stream
+                    .into_tls(&host, lapin::tcp::TLSConfig::default())
+                    .await?);
+            }
+            Err(failure.into())
+        };
+        let opening = Connection::connector(address.uri.clone(), runtime, dial, properties);
+        match timeout(options.connect_timeout, opening).await {
+            Ok(Ok(connection)) => Ok(Self {
+                connection,
+                socket,
+                questions: tokio::sync::Mutex::default(),
+            }),
+            Ok(Err(error)) => Err(told(&error)),
+            Err(_) => {
+                socket.cut();
+                Err(format!("no answer within {:?}", options.connect_timeout))
+            }
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.connection.status().connected()
+    }
+
+    /// Whether the server takes no publishes on this connection.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
+    pub(super) async fn channel(&self) -> lapin::Result<Channel> {
+        self.connection.create_channel().await
+    }
+
+    /// Ends the connection without a word.
+    pub(super) fn cut(&self) {
+        self.socket.cut();
+    }
+
+    /// Ends the connection with a word, where the server listens in time.
+    pub(super) async fn close(&self, within: Duration) {
+        let _ = timeout(within, self.connection.close(200, "OK".into())).await;
+        self.cut();
+    }
+
+    /// How many messages are ready in each of the queues. Fails where one of them does not exist.
+    pub(super) async fn count(&self, queues: &[String]) -> lapin::Result<Vec<u64>> {
+        let mut questions = self.questions.lock().await;
+        let channel = match questions.take() {
+            Some(channel) if channel.status().connected() => channel,
+            _ => self.channel().await?,
+        };
+        let counts = join_all(queues.iter().map(|queue| count(&channel, queue))).await;
+        // Not kept where this was dropped half-way: the channel's answers would be another's.
+        *questions = Some(channel);
+        counts.into_iter().collect()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+/// How many messages of a queue are ready. By the time of the answer, all that was sent on the channel before has reached
+/// the queue.
+pub(super) async fn count(channel: &Channel, queue: &str) -> lapin::Result<u64> {
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let found = channel
+        .queue_declare(queue.into(), passive, FieldTable::default())
+        .await?;
+    Ok(u64::from(found.message_count()))
+}
+
+#[derive(Default)]
+struct Socket(Mutex<State>);
+
+#[derive(Default)]
+enum State {
+    #[default]
+    None,
+    Open(TcpStream),
+    Cut,
+}
+
+impl Socket {
+    fn hold(&self, stream: &tokio::net::TcpStream) -> std::io::Result<()> {
+        let stream = TcpStream::from(stream.as_fd().try_clone_to_owned()?);
+        let mut state = self.0.lock();
+        if matches!(*state, State::Cut) {
+            return Err(std::io::ErrorKind::ConnectionAborted.into());
+        }
+        *state = State::Open(stream);
+        Ok(())
+    }
+
+    fn cut(&self) {
+        let before = std::mem::replace(&mut *self.0.lock(), State::Cut);
+        if let State::Open(stream) = before {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What the tasks of one process have in common.
+
+use tokio_util::sync::CancellationToken;
+
+use super::consume::Desk;
+use super::declare::Declared;
+use super::options::{Address, Options};
+
+pub(super) struct Shared {
+    pub(super) address: Address,
+    pub(super) options: Options,
+    pub(super) declared: Declared,
+    /// What was fetched and what is leased.
+    pub(super) desk: Desk,
+    /// Ends all tasks, in order.
+    pub(super) closing: CancellationToken,
+}

@@ -1,0 +1,223 @@
+//! Every exchange and queue on RabbitMQ.
+//!
+//! Names and arguments are for ever: RabbitMQ does not change the arguments of a queue that exists, and a queue under
+//! another name would leave behind what is in this one. What may have to be tuned (lengths, bytes) is therefore no
+//! argument: it is set by policy. A change of the layout is another prefix beside `pr.v1.`.
+//!
+//! | exchange (kind) | routing key | queue | messages leave it by |
+//! |---|---|---|---|
+//! | `pr.v1.events` (direct) | `0`–`7`, `l0`–`l3` | `pr.v1.events.{key}` | ack; reject → `pr.v1.returned` |
+//! | `pr.v1.retry` (direct) | `0`–`7`, `l0`–`l3` | `pr.v1.retry.{key}` | ack; reject → `pr.v1.returned` |
+//! | `pr.v1.retry` (direct) | `dead` | `pr.v1.dead` | ack; reject → `pr.v1.returned` |
+//! | `pr.v1.dead` (fanout) | `dead` | `pr.v1.dead` | the same |
+//! | `pr.v1.delay.{0–77}` (fanout) | any | `pr.v1.delay.{0–77}` | the step's time → `pr.v1.retry` |
+//! | `pr.v1.returned` (fanout) | any | `pr.v1.returned` | 30 s → `pr.v1.retry` |
+//! | `pr.v1.quarantine` (fanout) | any | `pr.v1.quarantine` | ack; reject → `pr.v1.quarantine.returned` |
+//! | `pr.v1.quarantine.returned` (fanout) | any | `pr.v1.quarantine.returned` | 30 s → `pr.v1.quarantine` |
+//!
+//! A message keeps its routing key on every way, so what is returned or waits comes back to the shard it belongs to, and
+//! what is dead to `pr.v1.dead`. All of it is durable; all queues are quorum queues.
+//!
+//! | argument | why |
+//! |---|---|
+//! | `x-overflow: reject-publish`, `x-dead-letter-strategy: at-least-once` | a message changes queues without being lost; one needs the other |
+//! | `x-delivery-limit`: out of reach | the broker never drops what is delivered often (from 4.0 on it would, after 20): workers count, and set it apart |
+//! | `x-single-active-consumer` on quarantine | with a prefetch of one, one pack is out over the whole fleet |
+//! | no lengths | a target that is full holds up dead-lettering for all its sources |
+//!
+//! Lanes (a queue for one endpoint) will be `pr.v1.lane.{endpoint}` on the exchange `pr.v1.lane` (direct), with the
+//! arguments of `pr.v1.retry.{key}`; nothing here has to change for them.
+
+use lapin::ExchangeKind;
+use lapin::types::{AMQPValue, FieldTable};
+use postrider_core::ladder;
+use postrider_core::ports::RETURN_DELAY;
+
+use super::routing::{Exchange, Key};
+
+const RETURNED: &str = "pr.v1.returned";
+const QUARANTINE: &str = "pr.v1.quarantine";
+const QUARANTINE_RETURNED: &str = "pr.v1.quarantine.returned";
+const RETRY: &str = "pr.v1.retry";
+const DEAD: &str = "pr.v1.dead";
+/// Out of reach, and a number that every version takes.
+const DELIVERY_LIMIT: i32 = i32::MAX;
+
+/// Exists if and only if somebody has declared the topology before.
+pub(super) const FIRST_QUEUE: &str = "pr.v1.events.0";
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) name: String,
+    pub(super) arguments: FieldTable,
+    /// Exchange and routing key.
+    pub(super) bindings: Vec<(String, String)>,
+}
+
+/// What is consumed, and how it is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Events(Key),
+    Retry(Key),
+    Dead,
+    Quarantine,
+}
+
+impl Source {
+    /// In the order in which receipts number them.
+    pub(super) fn all() -> Vec<Self> {
+        let events = Key::of_events().map(Self::Events);
+        let retry = Key::of_events().map(Self::Retry);
+        let others = [Self::Dead, Self::Quarantine];
+        events.chain(retry).chain(others).collect()
+    }
+
+    pub(super) fn queue(self) -> String {
+        match self {
+            Self::Events(key) => format!("pr.v1.events.{key}"),
+            Self::Retry(key) => format!("pr.v1.retry.{key}"),
+            Self::Dead => DEAD.to_owned(),
+            Self::Quarantine => QUARANTINE.to_owned(),
+        }
+    }
+}
+
+/// Where packs wait for time to pass.
+pub(super) fn waiting_queues() -> Vec<String> {
+    let steps = (0..ladder::STEPS).map(|step| Exchange::Delay(step).to_string());
+    let returned = [RETURNED, QUARANTINE_RETURNED].map(str::to_owned);
+    steps.chain(returned).collect()
+}
+
+pub(super) fn exchanges() -> Vec<(String, ExchangeKind)> {
+    let mut all = vec![
+        (Exchange::Events.to_string(), ExchangeKind::Direct),
+        (RETRY.to_owned(), ExchangeKind::Direct),
+    ];
+    let fanouts = [DEAD, RETURNED, QUARANTINE, QUARANTINE_RETURNED];
+    all.extend(fanouts.map(|name| (name.to_owned(), ExchangeKind::Fanout)));
+    let steps = (0..ladder::STEPS).map(|step| Exchange::Delay(step).to_string());
+    all.extend(steps.map(|name| (name, ExchangeKind::Fanout)));
+    all
+}
+
+pub(super) fn queues() -> Vec<Queue> {
+    let mut all = Vec::new();
+    for key in Key::of_events() {
+        all.push(worked_off(
+            Source::Events(key),
+            &[(&Exchange::Events.to_string(), key)],
+        ));
+        all.push(worked_off(Source::Retry(key), &[(RETRY, key)]));
+    }
+    all.push(worked_off(
+        Source::Dead,
+        &[(DEAD, Key::Dead), (RETRY, Key::Dead)],
+    ));
+    all.push(quarantine());
+    for step in 0..ladder::STEPS {
+        let name = Exchange::Delay(step).to_string();
+        all.push(waiting(&name, ladder::step(step), RETRY));
+    }
+    all.push(waiting(RETURNED, RETURN_DELAY, RETRY));
+    all.push(waiting(QUARANTINE_RETURNED, RETURN_DELAY, QUARANTINE));
+    all
+}
+
+/// A queue of work: what is rejected comes back later.
+fn worked_off(source: Source, bindings: &[(&str, Key)]) -> Queue {
+    let bindings = bindings
+        .iter()
+        .map(|(exchange, key)| ((*exchange).to_owned(), key.to_string()));
+    Queue {
+        name: source.queue(),
+        arguments: arguments(RETURNED),
+        bindings: bindings.collect(),
+    }
+}
+
+fn quarantine() -> Queue {
+    let mut arguments = arguments(QUARANTINE_RETURNED);
+    insert(
+        &mut arguments,
+        "x-single-active-consumer",
+        AMQPValue::Boolean(true),
+    );
+    Queue {
+        name: QUARANTINE.to_owned(),
+        arguments,
+        bindings: vec![(QUARANTINE.to_owned(), String::new())],
+    }
+}
+
+/// A queue in which time passes, behind an exchange of the same name.
+fn waiting(name: &str, time: std::time::Duration, then: &str) -> Queue {
+    let mut arguments = arguments(then);
+    let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    insert(
+        &mut arguments,
+        "x-message-ttl",
+        AMQPValue::LongLongInt(millis),
+    );
+    Queue {
+        name: name.to_owned(),
+        arguments,
+        bindings: vec![(name.to_owned(), String::new())],
+    }
+}
+
+/// What all queues have in common.
+fn arguments(dead_letters_to: &str) -> FieldTable {
+    let mut table = FieldTable::default();
+    let texts = [
+        ("x-queue-type", "quorum"),
+        ("x-overflow", "reject-publish"),
+        ("x-dead-letter-strategy", "at-least-once"),
+        ("x-dead-letter-exchange", dead_letters_to),
+    ];
+    for (name, text) in texts {
+        insert(&mut table, name, AMQPValue::LongString(text.into()));
+    }
+    insert(
+        &mut table,
+        "x-delivery-limit",
+        AMQPValue::LongInt(DELIVERY_LIMIT),
+    );
+    table
+}
+
+fn insert(table: &mut FieldTable, name: &str, value: AMQPValue) {
+    table.insert(name.into(), value);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn everything_that_is_bound_or_dead_lettered_to_exists() {
+        let exchanges: HashSet<String> = exchanges().into_iter().map(|(name, _)| name).collect();
+        for queue in queues() {
+            for (exchange, _) in &queue.bindings {
+                assert!(exchanges.contains(exchange), "{exchange} of {}", queue.name);
+            }
+            let target = &queue.arguments.inner()["x-dead-letter-exchange"];
+            let target = target.as_long_string().unwrap().to_string();
+            assert!(exchanges.contains(&target), "{target} of {}", queue.name);
+        }
+    }
+
+    #[test]
+    fn each_name_occurs_once_and_all_are_consumed_or_wait() {
+        let names: Vec<String> = queues().into_iter().map(|queue| queue.name).collect();
+        let different: HashSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), names.len());
+        let consumed = Source::all().into_iter().map(Source::queue);
+        let known: HashSet<String> = consumed.chain(waiting_queues()).collect();
+        assert_eq!(names.into_iter().collect::<HashSet<_>>(), known);
+        assert_eq!(known.len(), 12 + 12 + 2 + 78 + 2);
+        assert!(known.contains(FIRST_QUEUE));
+    }
+}

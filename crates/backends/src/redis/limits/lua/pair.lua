@@ -1,0 +1,15 @@
+-- KEYS: where the pair record lies
+-- ARGV: the caller's time, when the message was made, the pair's digest
+-- Returns nothing, or attempt, state, the chain, and until when it is leased, if it is.
+
+local now = clock()
+local offset = ahead(now, tonumber(ARGV[1]))
+local record = live(look({ base = KEYS[1], made = tonumber(ARGV[2]), digest = ARGV[3] }), now)
+if not record then
+    return {}
+end
+local found = { record.attempt, record.state, record.chain }
+if record.lease then
+    found[4] = record.lease - offset
+end
+return found

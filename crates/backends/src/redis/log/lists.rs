@@ -1,0 +1,237 @@
+//! Lists that go over many periods.
+//!
+//! The directory tells which hours there are; they are read in the list's order, several at a time where the first
+//! did not fill the page, so that an application with little in many hours costs few round trips. Within an hour rows
+//! are read in portions; a filter is applied to what was read.
+//!
+//! A list between two times leaves out hours that cannot have rows of that time. An hour's youngest row is known to the
+//! directory; that a row is older than its identifier happens only where clocks differ, so an hour counts from a
+//! little before its start.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use postrider_core::attempt::AttemptRecord;
+use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
+use postrider_core::message::MessageRecord;
+use postrider_core::page::{Page, Slice};
+use postrider_core::ports::{AttemptFilter, MessageFilter, PortError};
+use postrider_core::time::Timestamp;
+
+use super::filter::{wants_attempt, wants_message};
+use super::pack::{Result, Unreadable};
+use super::period::{Hour, Period, endpoint_tag};
+use super::read::message_in;
+use super::{RedisLog, corrupt, message};
+use crate::redis::error::Asked;
+use crate::redis::walk::{Walk, members};
+
+/// Hours that are read at a time.
+const HOURS: usize = 16;
+/// Rows that are read at a time within an hour: as many as the page wants, but no fewer and no more than this.
+const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
+/// By how much clocks of those who record may differ.
+const CLOCKS_APART: Duration = Duration::from_secs(3600);
+
+impl RedisLog {
+    pub(super) async fn list_messages(
+        &self,
+        app: AppId,
+        filter: &MessageFilter,
+        page: &Page<MessageId>,
+    ) -> std::result::Result<Slice<MessageRecord>, PortError> {
+        let walk = Walk::new(page);
+        let from = walk.from.map(|id| id.created_at());
+        let hours = self.hours(app).await?;
+        let hours = on_the_way(hours, from, walk.descending, filter.after, filter.before);
+        let look = |hour| self.messages_in(Period { app, hour }, filter, walk);
+        let rows = self.in_hours(hours, walk.wanted(), look).await?;
+        Ok(walk.slice(rows))
+    }
+
+    async fn messages_in(
+        &self,
+        period: Period,
+        filter: &MessageFilter,
+        walk: Walk<MessageId>,
+    ) -> std::result::Result<Vec<MessageRecord>, PortError> {
+        let keys = period.keys(self.server.space());
+        let portion = walk.wanted().clamp(*ROWS.start(), *ROWS.end());
+        let mut from = walk.from;
+        let mut rows = Vec::new();
+        loop {
+            let after = from.as_ref().map(|id| id.as_bytes().as_slice());
+            let command = members(keys.records(), b"", after, walk.descending, portion);
+            let found: Vec<Vec<u8>> = self.ask(Asked::Read, &command).await?;
+            let count = found.len();
+            let (last, found) = messages(found).map_err(corrupt)?;
+            let found = self.resolve_messages(period, found).await?;
+            rows.extend(
+                found
+                    .into_iter()
+                    .filter(|row| wants_message(filter, &row.event)),
+            );
+            if count < portion || rows.len() >= walk.wanted() {
+                return Ok(rows);
+            }
+            from = last;
+        }
+    }
+
+    pub(super) async fn list_attempts(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        filter: &AttemptFilter,
+        page: &Page<AttemptId>,
+    ) -> std::result::Result<Slice<AttemptRecord>, PortError> {
+        let walk = Walk::new(page);
+        let from = walk.from.map(|id| id.created_at());
+        let hours = self.hours(app).await?;
+        let hours = on_the_way(hours, from, walk.descending, filter.after, filter.before);
+        let look = |hour| self.attempts_at(Period { app, hour }, endpoint, filter, walk);
+        let rows = self.in_hours(hours, walk.wanted(), look).await?;
+        Ok(walk.slice(rows))
+    }
+
+    async fn attempts_at(
+        &self,
+        period: Period,
+        endpoint: EndpointId,
+        filter: &AttemptFilter,
+        walk: Walk<AttemptId>,
+    ) -> std::result::Result<Vec<AttemptRecord>, PortError> {
+        let keys = period.keys(self.server.space());
+        let tag = endpoint_tag(endpoint);
+        let portion = walk.wanted().clamp(*ROWS.start(), *ROWS.end());
+        let mut from = walk.from;
+        let mut rows = Vec::new();
+        loop {
+            let after = from.as_ref().map(|id| id.as_bytes().as_slice());
+            let command = members(keys.by_endpoint(), &tag, after, walk.descending, portion);
+            let found: Vec<Vec<u8>> = self.ask(Asked::Read, &command).await?;
+            let named: Result<Vec<_>> = found.iter().map(|member| attempt_in(member)).collect();
+            let named = named.map_err(corrupt)?;
+            let found = self.attempts_named(period.app, &named).await?;
+            let wanted =
+                |row: &AttemptRecord| row.endpoint == endpoint && wants_attempt(filter, row);
+            rows.extend(found.into_iter().filter(wanted));
+            if named.len() < portion || rows.len() >= walk.wanted() {
+                return Ok(rows);
+            }
+            from = named.last().map(|(attempt, _)| *attempt);
+        }
+    }
+
+    /// Looks into hours, in their order, until there are `wanted` rows: into one, then into several at a time.
+    pub(super) async fn in_hours<T, F>(
+        &self,
+        hours: Vec<Hour>,
+        wanted: usize,
+        look: impl Fn(Hour) -> F,
+    ) -> std::result::Result<Vec<T>, PortError>
+    where
+        F: Future<Output = std::result::Result<Vec<T>, PortError>>,
+    {
+        let mut hours = VecDeque::from(hours);
+        let mut rows = Vec::new();
+        let mut some = 1;
+        while rows.len() < wanted && !hours.is_empty() {
+            let next = hours.drain(..some.min(hours.len()));
+            let found = try_join_all(next.map(&look)).await?;
+            rows.extend(found.into_iter().flatten());
+            some = (some * 2).min(HOURS);
+        }
+        rows.truncate(wanted);
+        Ok(rows)
+    }
+}
+
+/// Hours that may have rows which are wanted, in the order of the list.
+fn on_the_way(
+    hours: Vec<(Hour, Timestamp)>,
+    from: Option<Timestamp>,
+    descending: bool,
+    after: Option<Timestamp>,
+    before: Option<Timestamp>,
+) -> Vec<Hour> {
+    let from = from.map(Hour::of);
+    let ahead = |hour: Hour| match from {
+        Some(from) if descending => hour <= from,
+        Some(from) => hour >= from,
+        None => true,
+    };
+    let hours = hours.into_iter().filter(|(hour, younger)| {
+        ahead(*hour)
+            && after.is_none_or(|after| *younger > after)
+            && before.is_none_or(|before| hour.start() < before + CLOCKS_APART)
+    });
+    let mut hours: Vec<Hour> = hours.map(|(hour, _)| hour).collect();
+    if descending {
+        hours.reverse();
+    }
+    hours
+}
+
+/// The records among members, and the message of the last member.
+fn messages(found: Vec<Vec<u8>>) -> Result<(Option<MessageId>, Vec<message::Found>)> {
+    let mut last = None;
+    let mut messages = Vec::with_capacity(found.len());
+    for member in found {
+        let (id, has_record) = message_in(&member)?;
+        last = Some(id);
+        if has_record {
+            messages.push(message::read_member(id, member)?);
+        }
+    }
+    Ok((last, messages))
+}
+
+/// An attempt and its message, as they stand behind the tag of their endpoint.
+fn attempt_in(member: &[u8]) -> Result<(AttemptId, MessageId)> {
+    let ids = member.get(4..).ok_or(Unreadable::Short)?;
+    let (attempt, message) = ids.split_first_chunk().ok_or(Unreadable::Short)?;
+    let message = message.try_into().map_err(|_| Unreadable::Short)?;
+    Ok((
+        AttemptId::from_bytes(*attempt),
+        MessageId::from_bytes(message),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hours() -> Vec<(Hour, Timestamp)> {
+        (10..15)
+            .map(|hour| (Hour(hour), Hour(hour).end()))
+            .collect()
+    }
+
+    fn numbers(hours: Vec<Hour>) -> Vec<u32> {
+        hours.into_iter().map(|hour| hour.0).collect()
+    }
+
+    #[test]
+    fn a_list_goes_on_from_the_hour_of_its_cursor() {
+        let from = Some(Hour(12).start());
+        let up = on_the_way(hours(), from, false, None, None);
+        assert_eq!(numbers(up), [12, 13, 14]);
+        let down = on_the_way(hours(), from, true, None, None);
+        assert_eq!(numbers(down), [12, 11, 10]);
+    }
+
+    #[test]
+    fn hours_of_other_times_are_left_out() {
+        let after = on_the_way(hours(), None, false, Some(Hour(12).end()), None);
+        assert_eq!(numbers(after), [13, 14]);
+        // Hour 13 begins within an hour of the bound: its clock may have been ahead.
+        let before = on_the_way(hours(), None, false, None, Some(Hour(12).end()));
+        assert_eq!(numbers(before), [10, 11, 12, 13]);
+        let mut late = hours();
+        late[0].1 = Hour(14).end();
+        let after = on_the_way(late, None, false, Some(Hour(13).end()), None);
+        assert_eq!(numbers(after), [10, 14], "something in hour 10 is younger");
+    }
+}

@@ -1,0 +1,381 @@
+//! Reading what is stored of messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use futures_util::future::{try_join, try_join_all};
+use postrider_core::attempt::AttemptRecord;
+use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
+use postrider_core::message::MessageRecord;
+use postrider_core::name::Uid;
+use postrider_core::page::{Page, Slice};
+use postrider_core::ports::{AttemptFilter, Destination, PortError};
+
+use super::filter::wants_attempt;
+use super::pack::{Result, Source, Unreadable};
+use super::period::{Period, event_tag};
+use super::texts::{Ref, Text};
+use super::trail::FoundAttempt;
+use super::{Known, RedisLog, corrupt, message, trail};
+use crate::redis::error::Asked;
+use crate::redis::walk::{Walk, members};
+
+/// Messages of one script call.
+const MESSAGES: usize = 64;
+/// Fields of one look into a hash. Payloads are among them.
+const FIELDS: usize = 64;
+/// Messages with one event id that are looked at, at a time.
+const NAMESAKES: usize = 4;
+
+/// What is stored of one message.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) id: MessageId,
+    pub(super) message: Option<message::Found>,
+    pub(super) trail: Vec<trail::Found>,
+}
+
+/// How much of a message is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    Whole,
+    /// Without payloads.
+    Bare,
+}
+
+/// What has to be looked up before records can be understood.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    texts: BTreeSet<Ref>,
+    apart: BTreeSet<[u8; 20]>,
+}
+
+impl Wanted {
+    fn text(&mut self, text: &Text) {
+        if let Text::Named(name) = text {
+            self.texts.insert(*name);
+        }
+    }
+
+    pub(super) fn message(&mut self, found: &message::Found) {
+        self.text(&found.org);
+        self.text(&found.kind);
+        self.apart.extend(found.apart());
+    }
+
+    fn attempt(&mut self, found: &FoundAttempt) {
+        self.text(&found.place);
+        self.text(&found.kind);
+        self.apart.extend(found.apart());
+    }
+}
+
+impl Found {
+    pub(super) fn read(id: MessageId, members: Vec<Vec<u8>>) -> Result<Self> {
+        let mut found = Self {
+            id,
+            message: None,
+            trail: Vec::new(),
+        };
+        for member in members {
+            found.add(Source(member.into()))?;
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, mut source: Source) -> Result<()> {
+        source.take(self.id.as_bytes().len())?;
+        match source.byte()? {
+            message::VERSION => self.message = Some(message::read(self.id, &mut source)?),
+            // Their numbers.
+            trail::VERSION => drop(source.take(2)?),
+            other => return Err(Unreadable::Version(other)),
+        }
+        self.trail.append(&mut trail::read(self.id, source)?);
+        Ok(())
+    }
+
+    /// Each once, in the order of their identifiers.
+    fn attempts(&self) -> BTreeMap<AttemptId, &FoundAttempt> {
+        let mut attempts = BTreeMap::new();
+        for entry in &self.trail {
+            if let trail::Found::Attempt(attempt) = entry {
+                attempts.entry(attempt.id).or_insert(&**attempt);
+            }
+        }
+        attempts
+    }
+
+    fn attempt(&self, id: AttemptId) -> Option<&FoundAttempt> {
+        self.attempts().get(&id).copied()
+    }
+
+    fn wanted_of_trail(&self) -> Wanted {
+        let mut wanted = Wanted::default();
+        self.attempts()
+            .values()
+            .for_each(|attempt| wanted.attempt(attempt));
+        wanted
+    }
+}
+
+/// Splits a member of the records' set into its message and whether a message's record is in it.
+pub(super) fn message_in(member: &[u8]) -> Result<(MessageId, bool)> {
+    let (id, rest) = member.split_first_chunk().ok_or(Unreadable::Short)?;
+    let version = rest.first().ok_or(Unreadable::Short)?;
+    Ok((MessageId::from_bytes(*id), *version == message::VERSION))
+}
+
+impl RedisLog {
+    pub(super) async fn message_by_id(
+        &self,
+        app: AppId,
+        id: MessageId,
+    ) -> std::result::Result<Option<MessageRecord>, PortError> {
+        let period = Period::of_message(app, id);
+        let found = self.found(period, &[id], Depth::Whole).await?;
+        let found = found.into_iter().find_map(|found| found.message);
+        let messages = self.resolve_messages(period, Vec::from_iter(found)).await?;
+        Ok(messages.into_iter().next())
+    }
+
+    /// The newest first: hours from the last to the first, and within each the identifiers.
+    pub(super) async fn message_by_event_id(
+        &self,
+        app: AppId,
+        event_id: &Uid,
+    ) -> std::result::Result<Option<MessageRecord>, PortError> {
+        let mut hours = self.hours(app).await?;
+        hours.reverse();
+        let hours = hours.into_iter().map(|(hour, _)| hour).collect();
+        let look = |hour| self.newest_named(Period { app, hour }, event_id);
+        let found = self.in_hours(hours, 1, look).await?;
+        Ok(found.into_iter().next())
+    }
+
+    async fn newest_named(
+        &self,
+        period: Period,
+        event_id: &Uid,
+    ) -> std::result::Result<Vec<MessageRecord>, PortError> {
+        let keys = period.keys(self.server.space());
+        let tag = event_tag(event_id);
+        let mut from: Option<MessageId> = None;
+        loop {
+            let from_bytes = from.as_ref().map(|id| id.as_bytes().as_slice());
+            let command = members(keys.by_event_id(), &tag, from_bytes, true, NAMESAKES);
+            let found: Vec<Vec<u8>> = self.ask(Asked::Read, &command).await?;
+            for member in &found {
+                let id = member.get(tag.len()..).and_then(|id| id.try_into().ok());
+                let id = MessageId::from_bytes(id.ok_or_else(|| corrupt(Unreadable::Short))?);
+                from = Some(id);
+                let message = self.message_by_id(period.app, id).await?;
+                let is_named =
+                    |message: &MessageRecord| message.event.event_id.as_ref() == Some(event_id);
+                if let Some(message) = message.filter(is_named) {
+                    return Ok(vec![message]);
+                }
+            }
+            if found.len() < NAMESAKES {
+                return Ok(Vec::new());
+            }
+        }
+    }
+
+    pub(super) async fn attempt_of(
+        &self,
+        app: AppId,
+        message: MessageId,
+        attempt: AttemptId,
+    ) -> std::result::Result<Option<AttemptRecord>, PortError> {
+        let named = [(attempt, message)];
+        let found = self.attempts_named(app, &named).await?;
+        Ok(found.into_iter().next())
+    }
+
+    /// Attempts of messages, in the order in which they are asked for. Those that are not there are left out.
+    pub(super) async fn attempts_named(
+        &self,
+        app: AppId,
+        named: &[(AttemptId, MessageId)],
+    ) -> std::result::Result<Vec<AttemptRecord>, PortError> {
+        let mut periods: BTreeMap<Period, BTreeMap<MessageId, Vec<AttemptId>>> = BTreeMap::new();
+        for (attempt, message) in named {
+            let messages = periods
+                .entry(Period::of_message(app, *message))
+                .or_default();
+            messages.entry(*message).or_default().push(*attempt);
+        }
+        let looks = periods
+            .iter()
+            .map(|(period, messages)| self.attempts_in(*period, messages));
+        let found = try_join_all(looks).await?.into_iter().flatten();
+        let mut found: BTreeMap<AttemptId, AttemptRecord> =
+            found.map(|attempt| (attempt.id, attempt)).collect();
+        Ok(named
+            .iter()
+            .filter_map(|(attempt, _)| found.remove(attempt))
+            .collect())
+    }
+
+    async fn attempts_in(
+        &self,
+        period: Period,
+        wanted: &BTreeMap<MessageId, Vec<AttemptId>>,
+    ) -> std::result::Result<Vec<AttemptRecord>, PortError> {
+        let messages: Vec<MessageId> = wanted.keys().copied().collect();
+        let found = self.found(period, &messages, Depth::Bare).await?;
+        let attempts = |found: &'_ Found| -> Vec<AttemptId> {
+            wanted.get(&found.id).cloned().unwrap_or_default()
+        };
+        let mut rows = Vec::new();
+        let mut lookup = Wanted::default();
+        for found in &found {
+            for id in attempts(found) {
+                if let Some(attempt) = found.attempt(id) {
+                    lookup.attempt(attempt);
+                    rows.push((found.id, attempt));
+                }
+            }
+        }
+        let Some(known) = self.known(period, lookup).await? else {
+            return Ok(Vec::new());
+        };
+        let resolve = |(message, attempt): (MessageId, &FoundAttempt)| {
+            attempt.resolve(period.app, message, &known)
+        };
+        let rows: Result<Vec<_>> = rows.into_iter().map(resolve).collect();
+        rows.map_err(corrupt)
+    }
+
+    pub(super) async fn attempts_of(
+        &self,
+        app: AppId,
+        message: MessageId,
+        filter: &AttemptFilter,
+        page: &Page<AttemptId>,
+    ) -> std::result::Result<Slice<AttemptRecord>, PortError> {
+        let (found, known) = self.trail_of(app, message).await?;
+        let resolve = |attempt: &FoundAttempt| attempt.resolve(app, message, &known);
+        let attempts = found.attempts();
+        let rows: Result<Vec<AttemptRecord>> = attempts.into_values().map(resolve).collect();
+        let mut rows = rows.map_err(corrupt)?;
+        rows.retain(|attempt| wants_attempt(filter, attempt));
+        Ok(Walk::new(page).slice_of(rows, |attempt| attempt.id))
+    }
+
+    pub(super) async fn destinations_of(
+        &self,
+        app: AppId,
+        message: MessageId,
+        page: &Page<EndpointId>,
+    ) -> std::result::Result<Slice<Destination>, PortError> {
+        let (found, known) = self.trail_of(app, message).await?;
+        let rows = trail::destinations(app, message, &found.trail, &known).map_err(corrupt)?;
+        Ok(Walk::new(page).slice_of(rows, |destination| destination.endpoint))
+    }
+
+    /// What became of a message.
+    async fn trail_of(
+        &self,
+        app: AppId,
+        message: MessageId,
+    ) -> std::result::Result<(Found, Known), PortError> {
+        let period = Period::of_message(app, message);
+        let found = self.found(period, &[message], Depth::Bare).await?;
+        let nothing = || Found {
+            id: message,
+            message: None,
+            trail: Vec::new(),
+        };
+        let found = found.into_iter().next().unwrap_or_else(nothing);
+        match self.known(period, found.wanted_of_trail()).await? {
+            Some(known) => Ok((found, known)),
+            None => Ok((nothing(), Known::default())),
+        }
+    }
+
+    /// What is stored of messages that lie in one period.
+    async fn found(
+        &self,
+        period: Period,
+        messages: &[MessageId],
+        depth: Depth,
+    ) -> std::result::Result<Vec<Found>, PortError> {
+        let keys = period.keys(self.server.space());
+        let calls = messages.chunks(MESSAGES).map(|messages| {
+            let mut call = self.scripts.read.call(&[keys.records()]);
+            call = call.arg(u8::from(depth == Depth::Bare));
+            for id in messages {
+                call = call.arg(id.as_bytes().as_slice());
+            }
+            call
+        });
+        let calls: Vec<_> = calls.collect();
+        let looks = calls.iter().map(|call| self.run(Asked::Read, call));
+        let found: Vec<Vec<Vec<Vec<u8>>>> = try_join_all(looks).await?;
+        let found = messages.iter().zip(found.into_iter().flatten());
+        let found: Result<Vec<Found>> = found
+            .map(|(id, members)| Found::read(*id, members))
+            .collect();
+        found.map_err(corrupt)
+    }
+
+    pub(super) async fn resolve_messages(
+        &self,
+        period: Period,
+        found: Vec<message::Found>,
+    ) -> std::result::Result<Vec<MessageRecord>, PortError> {
+        let mut wanted = Wanted::default();
+        found.iter().for_each(|message| wanted.message(message));
+        let Some(known) = self.known(period, wanted).await? else {
+            return Ok(Vec::new());
+        };
+        let messages = found
+            .into_iter()
+            .map(|message| message.resolve(period.app, &known));
+        messages.collect::<Result<_>>().map_err(corrupt)
+    }
+
+    /// Looks up what records refer to. `None` where the period was forgotten since they were read.
+    async fn known(
+        &self,
+        period: Period,
+        wanted: Wanted,
+    ) -> std::result::Result<Option<Known>, PortError> {
+        let keys = period.keys(self.server.space());
+        let (texts, apart) = try_join(
+            self.fields(keys.texts(), &Vec::from_iter(wanted.texts)),
+            self.fields(keys.apart(), &Vec::from_iter(wanted.apart)),
+        )
+        .await?;
+        if !texts.is_empty() && texts.iter().all(|(_, text)| text.is_none()) {
+            return Ok(None);
+        }
+        let there = |(name, value): (_, Option<Bytes>)| Some((name, value?));
+        Ok(Some(Known {
+            texts: texts.into_iter().filter_map(there).collect(),
+            apart: apart
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect(),
+        }))
+    }
+
+    async fn fields<const N: usize>(
+        &self,
+        key: &[u8],
+        names: &[[u8; N]],
+    ) -> std::result::Result<Vec<([u8; N], Option<Bytes>)>, PortError> {
+        let looks = names.chunks(FIELDS).map(|names| async move {
+            let mut command = redis::cmd("HMGET");
+            command.arg(key);
+            for name in names {
+                command.arg(name.as_slice());
+            }
+            self.ask::<Vec<Option<Bytes>>>(Asked::Read, &command).await
+        });
+        let values = try_join_all(looks).await?.into_iter().flatten();
+        Ok(names.iter().copied().zip(values).collect())
+    }
+}

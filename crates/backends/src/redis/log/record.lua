@@ -1,0 +1,179 @@
+-- Stores records of one period.
+--
+-- KEYS  records, by endpoint, by event id, ends of payloads, texts, apart
+-- ARGV  '1' where the directories name this period for certain, then six lists, each behind its length:
+--       texts (hash, text), by endpoint (member), by event id (member), ends (time, message),
+--       large responses (attempt, bytes), messages (message, record or '', large payload or '', list of entries)
+-- Returns what became of it (0 stored; 1 the directories have to name the period first; 2 hashes that are taken),
+-- by how many bytes the period grew, and those hashes.
+--
+-- What is written first is always something that needs memory: with none left it fails before anything was removed.
+local records, endpoints, events, ends, texts, apart = unpack(KEYS)
+local HEAD, TRAIL = '\16', '\17'
+-- Members beyond this size do not grow.
+local MEMBER_MAX = 4096
+local TEXTS_MAX = 4096
+-- What a member of a sorted set or a field of a hash takes, about: measured with the allocator's usual classes of sizes.
+local function cost(bytes)
+  return math.floor(bytes * 17 / 16) + 104
+end
+
+local at = 1
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+
+if ARGV[1] ~= '1' and redis.call('EXISTS', texts) == 0 then
+  return {1, 0, {}}
+end
+
+local grown = 0
+
+-- Texts: checked before anything is written.
+local names, wanted = {}, {}
+for i = 1, tonumber(take()) do
+  names[i], wanted[i] = take(), take()
+end
+if #names > 0 then
+  local there = redis.call('HMGET', texts, unpack(names))
+  local new, refused = {}, {}
+  for i, name in ipairs(names) do
+    if not there[i] then
+      new[#new + 1] = name
+      new[#new + 1] = wanted[i]
+      grown = grown + cost(#wanted[i])
+    elseif there[i] ~= wanted[i] then
+      refused[#refused + 1] = name
+    end
+  end
+  if #new > 0 and redis.call('HLEN', texts) + #new / 2 > TEXTS_MAX then
+    for i = 1, #new, 2 do
+      refused[#refused + 1] = new[i]
+    end
+  end
+  if #refused > 0 then
+    return {2, 0, refused}
+  end
+  if #new > 0 then
+    redis.call('HSET', texts, unpack(new))
+  end
+end
+
+-- Indexes.
+local function index(key)
+  local members, size = {}, 0
+  for _ = 1, tonumber(take()) do
+    local member = take()
+    members[#members + 1] = 0
+    members[#members + 1] = member
+    size = #member
+  end
+  if #members > 0 then
+    grown = grown + redis.call('ZADD', key, unpack(members)) * cost(size)
+  end
+end
+index(endpoints)
+index(events)
+for _ = 1, tonumber(take()) do
+  local time, id = take(), take()
+  grown = grown + redis.call('ZADD', ends, time, id) * cost(#id)
+end
+
+local function keep_apart(field, bytes)
+  if redis.call('HSETNX', apart, field, bytes) == 1 then
+    grown = grown + cost(#bytes)
+  end
+end
+for _ = 1, tonumber(take()) do
+  local attempt, bytes = take(), take()
+  keep_apart(attempt, bytes)
+end
+
+-- Records and trails.
+local function replace(old, new)
+  if redis.call('ZADD', records, 0, new) == 1 then
+    grown = grown + cost(#new)
+  end
+  if old then
+    redis.call('ZREM', records, old)
+    grown = grown - cost(#old)
+  end
+end
+
+local function has_payload(flags)
+  return flags % 2 == 1
+end
+
+-- Where the trail begins in a member that begins with a record.
+local function trail_of(member)
+  local m1, m2, m3, p1, p2 = string.byte(member, 23, 27)
+  return 28 + (m1 * 256 + m2) * 256 + m3 + p1 * 256 + p2
+end
+
+local function store(id, head, large)
+  local first = redis.call('ZRANGEBYLEX', records, '[' .. id, '(' .. id .. '\255', 'LIMIT', 0, 1)[1]
+  if first and string.sub(first, 21, 21) == HEAD then
+    -- The one that is there stands, but for its payload.
+    if has_payload(string.byte(first, 22)) and not has_payload(string.byte(head, 2)) then
+      replace(first, id .. head .. string.sub(first, trail_of(first)))
+      local size = redis.call('HSTRLEN', apart, id)
+      if redis.call('HDEL', apart, id) == 1 then
+        grown = grown - cost(size)
+      end
+    end
+    return
+  end
+  if large ~= '' then
+    keep_apart(id, large)
+  end
+  if first and #first + #head <= MEMBER_MAX then
+    -- Attempts that came before their message.
+    replace(first, id .. head .. string.sub(first, 24))
+  else
+    replace(nil, id .. head)
+  end
+end
+
+local function append(id, entries)
+  local last = redis.call('ZREVRANGEBYLEX', records, '(' .. id .. '\255', '[' .. id, 'LIMIT', 0, 1)[1]
+  if not last then
+    return replace(nil, id .. TRAIL .. '\0\0' .. table.concat(entries))
+  end
+  local new = {}
+  for _, entry in ipairs(entries) do
+    if not string.find(last, entry, 21, true) then
+      new[#new + 1] = entry
+    end
+  end
+  if #new == 0 then
+    return
+  end
+  local more = table.concat(new)
+  if #last + #more <= MEMBER_MAX then
+    return replace(last, last .. more)
+  end
+  local number = 0
+  if string.sub(last, 21, 21) == TRAIL then
+    local high, low = string.byte(last, 22, 23)
+    number = math.min(high * 256 + low + 1, 65535)
+  end
+  replace(nil, id .. TRAIL .. string.char(math.floor(number / 256), number % 256) .. more)
+end
+
+for _ = 1, tonumber(take()) do
+  local id, head, large = take(), take(), take()
+  local entries = {}
+  for i = 1, tonumber(take()) do
+    entries[i] = take()
+  end
+  if head ~= '' then
+    store(id, head, large)
+  end
+  if #entries > 0 then
+    append(id, entries)
+  end
+end
+
+redis.call('HINCRBY', texts, '', grown)
+return {0, grown, {}}

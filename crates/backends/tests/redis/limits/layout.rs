@@ -1,0 +1,378 @@
+//! How entries are laid out: what they cost, that they go, and that they are found wherever they lie.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use postrider_backends::redis::RedisLimits;
+use postrider_core::id::{AppId, EndpointId, MessageId};
+use postrider_core::pair::{ChainId, PairKey, PairOutcome, PairState, Verdict};
+use postrider_core::ports::{
+    Answer, Claim, Limits, Partition, Reservation, ReservationKey, Reserved, Settlement,
+};
+use postrider_core::time::Timestamp;
+use redis::FromRedisValue;
+use redis::aio::ConnectionLike;
+
+use crate::support::{Kind, Place, wall_clock};
+
+const MINUTES: Duration = Duration::from_secs(600);
+const WINDOW: i64 = 300_000;
+/// What Redis needs for a key that expires beside what `MEMORY USAGE` counts: its places in two tables.
+const BESIDE: usize = 64;
+
+fn limits(place: &Place) -> Arc<RedisLimits> {
+    Arc::new(RedisLimits::new(place.server()))
+}
+
+fn message(at: Timestamp) -> MessageId {
+    MessageId::new(at, rand::random())
+}
+
+fn an_app() -> AppId {
+    AppId::new(wall_clock(), rand::random())
+}
+
+fn wish(app: AppId, now: Timestamp, kept: Duration) -> Reservation {
+    Reservation {
+        key: ReservationKey {
+            partition: Partition::App(app),
+            key: Some(rand::random()),
+            event_id: None,
+        },
+        candidate: message(now),
+        body: [7; 16],
+        lease_until: now + Duration::from_secs(30),
+        key_until: now + kept,
+        event_id_until: now,
+    }
+}
+
+fn settlement(app: AppId, made: Timestamp, now: Timestamp) -> Settlement {
+    Settlement {
+        pair: PairKey {
+            app,
+            message: message(made),
+            endpoint: EndpointId::new(made, rand::random()),
+        },
+        chain: ChainId::FIRST,
+        attempt: 1,
+        outcome: PairOutcome::Ended(PairState::Delivered),
+        keep_until: now + MINUTES,
+    }
+}
+
+/// An application's pairs are spread by the last byte of their messages.
+fn in_one_part(app: AppId, made: Timestamp, now: Timestamp) -> Settlement {
+    let mut settled = settlement(app, made, now);
+    let mut message = *settled.pair.message.as_bytes();
+    message[19] = 0;
+    settled.pair.message = MessageId::from_bytes(message);
+    settled
+}
+
+async fn reserve_all(limits: &Arc<RedisLimits>, wishes: &[Reservation]) {
+    for some in wishes.chunks(200) {
+        let reserved = join_all(some.iter().map(|wish| limits.reserve(wall_clock(), wish))).await;
+        let fresh = |answer| matches!(answer, Ok(Reserved::Fresh { .. }));
+        assert!(reserved.into_iter().all(fresh));
+    }
+}
+
+async fn complete_all(limits: &Arc<RedisLimits>, wishes: &[Reservation]) {
+    let now = wall_clock();
+    let done = wishes.iter().map(|wish| {
+        let answer = Answer {
+            id: wish.candidate,
+            at: now,
+            status: 0,
+            body: bytes::Bytes::new(),
+        };
+        (wish.key.clone(), answer)
+    });
+    limits.complete(now, done.collect()).await.unwrap();
+}
+
+/// One key as it is stored.
+#[derive(Debug)]
+struct Stored {
+    name: Vec<u8>,
+    bytes: usize,
+    expires_in: i64,
+    entries: Option<usize>,
+    encoding: String,
+}
+
+type Connection = Box<dyn ConnectionLike + Send>;
+
+async fn told<T: FromRedisValue>(link: &mut Connection, verb: &[&str], key: &[u8]) -> T {
+    let mut command = redis::Cmd::new();
+    command.arg(verb).arg(key);
+    if verb == ["MEMORY", "USAGE"] {
+        command.arg("SAMPLES").arg(0);
+    }
+    let answer = link.req_packed_command(&command).await.unwrap();
+    redis::from_redis_value(answer).unwrap()
+}
+
+impl Place {
+    /// All that is stored of this installation, on a single server.
+    async fn stored(&self) -> Vec<Stored> {
+        let (mut all, mut link) = (Vec::new(), self.link().await);
+        for name in self.names().await {
+            let kind: String = told(&mut link, &["TYPE"], &name).await;
+            let entries = match &*kind {
+                "hash" => Some(told(&mut link, &["HLEN"], &name).await),
+                _ => None,
+            };
+            all.push(Stored {
+                bytes: told(&mut link, &["MEMORY", "USAGE"], &name).await,
+                expires_in: told(&mut link, &["PTTL"], &name).await,
+                encoding: told(&mut link, &["OBJECT", "ENCODING"], &name).await,
+                entries,
+                name,
+            });
+        }
+        all
+    }
+
+    async fn names(&self) -> Vec<Vec<u8>> {
+        let (mut names, mut cursor) = (Vec::new(), 0_u64);
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor)
+                .arg("MATCH")
+                .arg(format!("pr1:{}:*", self.space));
+            scan.arg("COUNT").arg(10_000);
+            let answer = self.ask(scan).await;
+            let (next, some): (u64, Vec<Vec<u8>>) = redis::from_redis_value(answer).unwrap();
+            names.extend(some);
+            if next == 0 {
+                return names;
+            }
+            cursor = next;
+        }
+    }
+}
+
+fn assert_small(stored: &[Stored], longest: Duration) {
+    let longest = i64::try_from(longest.as_millis()).unwrap();
+    for key in stored {
+        assert!(
+            key.expires_in > 0 && key.expires_in <= longest,
+            "each key goes by itself, and in time: {key:?}"
+        );
+        assert!(
+            key.encoding == "listpack" && key.entries.is_some_and(|entries| entries <= 129),
+            "each hash is small: {key:?}"
+        );
+    }
+}
+
+fn bytes_an_entry(stored: &[Stored], count: usize) -> usize {
+    let all: usize = stored.iter().map(|key| key.bytes + BESIDE).sum();
+    all / count
+}
+
+/// At 5,000 events a second three million of these are alive at any time.
+#[tokio::test]
+async fn a_reservation_of_ten_minutes_costs_little() {
+    const COUNT: usize = 20_000;
+    let place = Place::new(Kind::Single);
+    let limits = limits(&place);
+    let (app, now) = (an_app(), wall_clock());
+    let wishes: Vec<Reservation> = (0..COUNT).map(|_| wish(app, now, MINUTES)).collect();
+    reserve_all(&limits, &wishes).await;
+    complete_all(&limits, &wishes).await;
+    let stored = place.stored().await;
+    let bytes = bytes_an_entry(&stored, COUNT);
+    assert!(bytes <= 125, "{bytes} bytes a reservation");
+    assert_small(&stored, MINUTES + Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn a_pair_that_ended_with_its_first_attempt_costs_little() {
+    const COUNT: usize = 50_000;
+    let place = Place::new(Kind::Single);
+    let limits = limits(&place);
+    let (app, now) = (an_app(), wall_clock());
+    let ended = (0..COUNT).map(|_| settlement(app, now, now)).collect();
+    limits.settle(now, ended).await.unwrap();
+    let stored = place.stored().await;
+    let bytes = bytes_an_entry(&stored, COUNT);
+    assert!(bytes <= 87, "{bytes} bytes a pair");
+    assert_small(&stored, MINUTES + Duration::from_secs(60));
+}
+
+/// A small application must not pay for what big ones need.
+#[tokio::test]
+async fn few_entries_lie_in_one_hash() {
+    let place = Place::new(Kind::Single);
+    let limits = limits(&place);
+    let (app, now) = (an_app(), wall_clock());
+    let wishes: Vec<Reservation> = (0..100).map(|_| wish(app, now, MINUTES)).collect();
+    reserve_all(&limits, &wishes).await;
+    let hashes = place.names().await.len();
+    assert!(
+        hashes <= 2,
+        "{hashes} hashes; a second where a window ended meanwhile"
+    );
+}
+
+/// A window that follows a full one begins spread; whatever level an entry is at, it is found.
+#[tokio::test]
+async fn entries_are_found_in_every_level_of_every_window() {
+    const EACH: usize = 3_000;
+    let place = Place::new(Kind::Single);
+    let limits = limits(&place);
+    let (app, now) = (an_app(), wall_clock());
+    let mut ended = Vec::new();
+    for window in 0..3 {
+        let made = now - Duration::from_millis(300_000) * (2 - window);
+        let all: Vec<Settlement> = (0..EACH).map(|_| in_one_part(app, made, now)).collect();
+        limits.settle(now, all.clone()).await.unwrap();
+        ended.extend(all);
+    }
+    let claims: Vec<Claim> = ended
+        .iter()
+        .map(|settled| Claim {
+            pair: settled.pair,
+            chain: settled.chain,
+            attempt: 1,
+            lease_until: now + MINUTES,
+            keep_until: now,
+        })
+        .collect();
+    let verdicts = limits.claim(now, &claims).await.unwrap();
+    let found = Verdict::Finished(PairState::Delivered);
+    assert!(verdicts.iter().all(|verdict| *verdict == found));
+    let stored = place.stored().await;
+    let last = now.as_millis() / WINDOW;
+    let first_hash = |key: &&Stored| key.name.ends_with(format!("lps{last}").as_bytes());
+    let firsts: Vec<_> = stored
+        .iter()
+        .filter(first_hash)
+        .map(|key| key.entries)
+        .collect();
+    assert_eq!(
+        firsts,
+        [Some(1)],
+        "the last window began spread, without the first hash"
+    );
+    assert_small(&stored, MINUTES + Duration::from_secs(60));
+}
+
+/// Entries of the two windows before count, of the third not: time has passed as far as Redis can tell.
+#[tokio::test]
+async fn reservations_are_found_in_the_windows_before() {
+    let place = Place::new(Kind::Single);
+    let limits = limits(&place);
+    for (mark, length, kept) in [("ls", WINDOW, 600), ("lh", 72 * WINDOW, 12 * 3600)] {
+        for back in [1, 2] {
+            let (app, now) = (an_app(), wall_clock());
+            let wish = wish(app, now, Duration::from_secs(kept));
+            reserve_all(&limits, &[wish.clone()]).await;
+            let window = now.as_millis() / length;
+            let hex: String = app.as_bytes().iter().map(|b| format!("{b:02x}")).collect();
+            let name = |n: i64| format!("pr1:{}:{{a{hex}}}{mark}{n}", place.space);
+            let mut rename = redis::cmd("RENAME");
+            rename.arg(name(window)).arg(name(window - back));
+            place.ask(rename).await;
+            let again = limits.reserve(wall_clock(), &wish).await.unwrap();
+            let until = wish.lease_until;
+            if wall_clock().as_millis() / length == window {
+                assert_eq!(
+                    again,
+                    Reserved::Pending { until },
+                    "{mark}, {back} windows before"
+                );
+            }
+        }
+    }
+}
+
+/// What is kept for longer, or becomes big, is as it was.
+#[tokio::test]
+async fn what_does_not_fit_a_window_has_a_key_of_its_own() {
+    let place = Place::new(Kind::Single);
+    let limits = limits(&place);
+    let (app, now) = (an_app(), wall_clock());
+    let long = wish(app, now, Duration::from_secs(40 * 86_400));
+    let big = wish(app, now, MINUTES);
+    reserve_all(&limits, &[long.clone(), big.clone()]).await;
+    let answer = Answer {
+        id: big.candidate,
+        at: now,
+        status: 201,
+        body: vec![b'x'; 1_000].into(),
+    };
+    let done = vec![(big.key.clone(), answer.clone())];
+    limits.complete(now, done).await.unwrap();
+    let stored = place.stored().await;
+    let alone = stored.iter().filter(|key| key.entries.is_none());
+    assert_eq!(alone.count(), 2, "{stored:?}");
+    assert_eq!(
+        stored.len(),
+        2,
+        "nothing is left where the big one was: {stored:?}"
+    );
+    assert!(stored.iter().all(|key| key.expires_in > 0));
+    let until = long.lease_until;
+    assert_eq!(
+        limits.reserve(now, &long).await.unwrap(),
+        Reserved::Pending { until }
+    );
+    assert_eq!(
+        limits.reserve(now, &big).await.unwrap(),
+        Reserved::Done(answer)
+    );
+}
+
+/// A number of Lua is exact to 53 bits.
+#[tokio::test]
+async fn chains_that_differ_in_one_bit_are_two() {
+    let limits = limits(&Place::new(Kind::Single));
+    let (app, now) = (an_app(), wall_clock());
+    let mut claim = Claim {
+        pair: settlement(app, now, now).pair,
+        chain: ChainId((1 << 53) + 1),
+        attempt: 1,
+        lease_until: now + MINUTES,
+        keep_until: now + MINUTES,
+    };
+    assert_eq!(
+        limits.claim(now, &[claim]).await.unwrap(),
+        [Verdict::Granted]
+    );
+    let record = limits.pair(now, claim.pair).await.unwrap().unwrap();
+    assert_eq!(record.chain, claim.chain);
+    claim.chain = ChainId(1 << 53);
+    assert_eq!(
+        limits.claim(now, &[claim]).await.unwrap(),
+        [Verdict::Superseded]
+    );
+}
+
+/// A node whose clock is wrong by an hour leases for as long as it wanted to, and understands the others.
+#[tokio::test]
+async fn times_count_as_distances_where_a_clock_is_wrong() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let limits = limits(&Place::new(Kind::Single));
+    let close = |a: Timestamp, b: Timestamp| a.since(b).max(b.since(a)) < Duration::from_secs(8);
+    for wrong in [wall_clock() + HOUR, wall_clock() - HOUR] {
+        let right = wall_clock();
+        let wish = wish(an_app(), wrong, MINUTES);
+        limits.reserve(wrong, &wish).await.unwrap();
+        let Reserved::Pending { until } = limits.reserve(right, &wish).await.unwrap() else {
+            panic!("it is leased, whatever the clocks show");
+        };
+        assert!(
+            close(until, right + Duration::from_secs(30)),
+            "{until} at {right}"
+        );
+        let Reserved::Pending { until } = limits.reserve(wrong, &wish).await.unwrap() else {
+            panic!("it is leased, whatever the clocks show");
+        };
+        assert!(close(until, wish.lease_until), "{until} at {wrong}");
+    }
+}

@@ -1,0 +1,237 @@
+//! Lists over many hours.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use postrider_backends::redis::{LogOptions, RedisLog};
+use postrider_core::id::{AppId, EndpointId, MessageId};
+use postrider_core::message::MessageRecord;
+use postrider_core::page::{Cursor, Order, Page};
+use postrider_core::ports::{
+    AttemptFilter, AttemptScope, DeliveryLog as _, LogRecord, MessageFilter,
+};
+use postrider_core::samples::NOW;
+
+use super::events::{HOUR, a_message, an_app, an_attempt, an_endpoint, delivered, noise};
+use crate::support::{Kind, Place};
+
+const KINDS: [Kind; 2] = [Kind::Single, Kind::Cluster];
+const ORDERS: [Order; 2] = [Order::Ascending, Order::Descending];
+
+fn a_log(kind: Kind) -> RedisLog {
+    RedisLog::new(Place::new(kind).server(), LogOptions::default())
+}
+
+/// All pages of a list of identifiers, one after the other.
+async fn walk<K: Copy>(
+    order: Order,
+    limit: usize,
+    fetch: impl AsyncFn(Page<K>) -> (Vec<K>, bool),
+) -> Vec<K> {
+    let mut seen = Vec::new();
+    let mut cursor = Cursor::Start;
+    loop {
+        let (rows, more) = fetch(Page {
+            cursor,
+            limit,
+            order,
+        })
+        .await;
+        assert_eq!(
+            rows.len() == limit || !more,
+            true,
+            "a page is full where rows follow"
+        );
+        seen.extend(rows);
+        match seen.last() {
+            Some(last) if more => cursor = Cursor::After(*last),
+            _ => return seen,
+        }
+    }
+}
+
+async fn messages_of(log: &RedisLog, app: AppId, order: Order, limit: usize) -> Vec<MessageId> {
+    let filter = MessageFilter::default();
+    walk(order, limit, async |page| {
+        let slice = log.messages(app, &filter, page).await.unwrap();
+        let ids = slice.items.iter().map(|row| row.event.message);
+        (ids.collect(), slice.more)
+    })
+    .await
+}
+
+/// One message in every other of 144 hours, its attempt up to 27 hours later.
+#[tokio::test]
+async fn a_quiet_application_pages_over_its_hours() {
+    for kind in KINDS {
+        let log = a_log(kind);
+        let (app, endpoint) = (an_app(), an_endpoint());
+        let (mut messages, mut attempts) = (Vec::new(), Vec::new());
+        for hour in (0..144_u32).step_by(2) {
+            let message = a_message(app, NOW - HOUR * hour, noise(20));
+            let late = HOUR * (hour % 28);
+            let attempt = an_attempt(&message, endpoint, message.event.accepted_at + late);
+            messages.push(message.event.message);
+            attempts.push(attempt.id);
+            let records = vec![LogRecord::Message(message), LogRecord::Attempt(attempt)];
+            log.record(records).await.unwrap();
+        }
+        messages.sort_unstable();
+        attempts.sort_unstable();
+        for order in ORDERS {
+            for limit in [1, 7, 100] {
+                let seen = messages_of(&log, app, order, limit).await;
+                assert_eq!(
+                    seen,
+                    in_order(&messages, order),
+                    "{kind:?} {order:?} {limit}"
+                );
+                let scope = AttemptScope::Endpoint(endpoint);
+                let seen = walk(order, limit, async |page| {
+                    let filter = AttemptFilter::default();
+                    let slice = log.attempts(app, scope, &filter, page).await.unwrap();
+                    (slice.items.iter().map(|row| row.id).collect(), slice.more)
+                });
+                assert_eq!(
+                    seen.await,
+                    in_order(&attempts, order),
+                    "{kind:?} {order:?} {limit}"
+                );
+            }
+        }
+    }
+}
+
+fn in_order<K: Copy>(ascending: &[K], order: Order) -> Vec<K> {
+    let mut keys = ascending.to_vec();
+    if order == Order::Descending {
+        keys.reverse();
+    }
+    keys
+}
+
+/// Rows of other times do not come in between, though they are in the same hours or in any other.
+#[tokio::test]
+async fn a_list_between_two_times_finds_what_was_accepted_late() {
+    let log = a_log(Kind::Single);
+    let app = an_app();
+    let mut late = (*a_message(app, NOW - HOUR * 12, noise(20)).event).clone();
+    late.accepted_at = NOW - HOUR;
+    let late = MessageRecord::from(Arc::new(late));
+    let mut records = vec![LogRecord::Message(late.clone())];
+    for hour in 0..20 {
+        let message = a_message(app, NOW - HOUR * hour, noise(20));
+        records.push(LogRecord::Message(message));
+    }
+    log.record(records).await.unwrap();
+    let filter = MessageFilter {
+        after: Some(NOW - HOUR * 3 / 2),
+        before: Some(NOW - HOUR / 2),
+        ..MessageFilter::default()
+    };
+    let page = Page {
+        cursor: Cursor::Start,
+        limit: 10,
+        order: Order::Descending,
+    };
+    let found = log.messages(app, &filter, page).await.unwrap();
+    assert_eq!(found.items.len(), 2);
+    assert!(found.items.contains(&late));
+}
+
+/// Somebody records all the time, into hours that were there and hours that were not.
+#[tokio::test]
+async fn pages_are_stable_while_others_record_anywhere() {
+    for order in ORDERS {
+        let log = Arc::new(a_log(Kind::Single));
+        let (app, endpoint) = (an_app(), an_endpoint());
+        let anywhen = |number: u32| NOW - HOUR / 3 * (number % 150);
+        let mut lasting = Vec::new();
+        for number in 0..150 {
+            let message = a_message(app, anywhen(number * 7), noise(20));
+            lasting.push(message.event.message);
+            log.record(vec![LogRecord::Message(message)]).await.unwrap();
+        }
+        let done = Arc::new(AtomicBool::new(false));
+        let disturbing = tokio::spawn({
+            let (log, done) = (Arc::clone(&log), Arc::clone(&done));
+            async move {
+                let mut number = 0;
+                while !done.load(Relaxed) {
+                    number += 1;
+                    let message = a_message(app, anywhen(number * 11), noise(20));
+                    let mut records = delivered(&message, endpoint).to_vec();
+                    records.push(LogRecord::Message(message));
+                    log.record(records).await.unwrap();
+                }
+                number
+            }
+        });
+        let seen = messages_of(&log, app, order, 5).await;
+        done.store(true, Relaxed);
+        assert!(
+            disturbing.await.unwrap() > 10,
+            "somebody has been recording"
+        );
+        let is_sorted = seen.windows(2).all(|pair| match order {
+            Order::Ascending => pair[0] < pair[1],
+            Order::Descending => pair[0] > pair[1],
+        });
+        assert!(is_sorted, "in order, and none twice");
+        let missing = lasting.iter().filter(|id| !seen.contains(id)).count();
+        assert_eq!(missing, 0, "what was there all the time is shown");
+    }
+}
+
+/// More outcomes than one member holds, recorded piece by piece, some twice.
+#[tokio::test]
+async fn a_message_with_many_attempts_keeps_them_all() {
+    let log = a_log(Kind::Single);
+    let app = an_app();
+    let message = a_message(app, NOW, noise(512));
+    let endpoints: Vec<EndpointId> = (0..300).map(|_| an_endpoint()).collect();
+    let outcomes: Vec<_> = endpoints
+        .iter()
+        .map(|endpoint| delivered(&message, *endpoint).to_vec())
+        .collect();
+    log.record(vec![LogRecord::Message(message.clone())])
+        .await
+        .unwrap();
+    for some in outcomes.chunks(7).chain(outcomes.chunks(11).take(5)) {
+        log.record(some.concat()).await.unwrap();
+    }
+    let scope = AttemptScope::Message(message.event.message);
+    let page = Page {
+        cursor: Cursor::Start,
+        limit: 1_000,
+        order: Order::Ascending,
+    };
+    let filter = AttemptFilter::default();
+    let found = log.attempts(app, scope, &filter, page).await.unwrap();
+    assert_eq!(found.items.len(), endpoints.len());
+    let page = Page {
+        cursor: Cursor::Start,
+        limit: 1_000,
+        order: Order::Ascending,
+    };
+    let found = log
+        .destinations(app, message.event.message, page)
+        .await
+        .unwrap();
+    assert_eq!(found.items.len(), endpoints.len());
+    assert_eq!(
+        messages_of(&log, app, Order::Ascending, 10).await,
+        [message.event.message]
+    );
+    let later = NOW + Duration::from_secs(30);
+    let retried = an_attempt(&message, endpoints[0], later);
+    log.record(vec![LogRecord::Attempt(retried.clone())])
+        .await
+        .unwrap();
+    let found = log
+        .attempt(app, message.event.message, retried.id)
+        .await
+        .unwrap();
+    assert_eq!(found, Some(retried));
+}

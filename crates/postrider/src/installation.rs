@@ -1,0 +1,134 @@
+//! What stands behind the ports of this process: one directory, or servers that many processes share.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use postrider_backends::embedded::{Embedded, OpenError, Options as EmbeddedOptions};
+use postrider_backends::rabbitmq::{Options as RabbitOptions, RabbitMq};
+use postrider_backends::redis::{
+    LogOptions, Options as RedisOptions, RedisDeadLetters, RedisLimits, RedisLog, RedisRegistry,
+    Server,
+};
+use postrider_core::ports::{Broker as _, Ports};
+use postrider_core::secret::SecretText;
+
+use crate::config::{Choice, Config, ConfigError, Entry, Servers};
+
+/// The backends of this process.
+#[derive(Debug, Clone)]
+pub enum Installation {
+    Embedded(Embedded),
+    Shared(Shared),
+}
+
+/// RabbitMQ and Redis.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub broker: Arc<RabbitMq>,
+    pub registry: Arc<RedisRegistry>,
+    log: Arc<RedisLog>,
+    dead_letters: Arc<RedisDeadLetters>,
+    limits: Arc<RedisLimits>,
+}
+
+impl Installation {
+    /// Opens the directory. Servers are only named: they may be away, and are connected to later, again and again.
+    ///
+    /// # Errors
+    /// Where the directory cannot be opened, or a URL is none.
+    pub fn open(config: &Config, data: &Path) -> Result<Self, ConfigError> {
+        match config.backends.choice()? {
+            Choice::Embedded => open_directory(config, data).map(Self::Embedded),
+            Choice::Servers(servers) => Shared::name(config, &servers).map(Self::Shared),
+        }
+    }
+
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        match self {
+            Self::Embedded(embedded) => embedded.ports(),
+            Self::Shared(shared) => shared.ports(),
+        }
+    }
+
+    pub async fn close(&self) {
+        match self {
+            Self::Embedded(embedded) => embedded.close().await,
+            Self::Shared(shared) => shared.broker.close().await,
+        }
+    }
+}
+
+impl Shared {
+    /// # Errors
+    /// Where a URL is none.
+    pub fn name(config: &Config, servers: &Servers) -> Result<Self, ConfigError> {
+        let options = RabbitOptions {
+            name: config.process.roles.names().join("+"),
+            ..RabbitOptions::default()
+        };
+        let broker = RabbitMq::new(servers.broker.value.expose(), options)
+            .map_err(|error| refuse(&servers.broker, &error))?;
+        let store = redis(&servers.store)?;
+        let log_store = match &servers.log_store {
+            Some(entry) => redis(entry)?,
+            None => Arc::clone(&store),
+        };
+        let log = LogOptions {
+            max_bytes: Some(config.backends.log_max_bytes),
+            retention: config.retention.log(false),
+            ..LogOptions::default()
+        };
+        Ok(Self {
+            broker: Arc::new(broker),
+            registry: Arc::new(RedisRegistry::new(Arc::clone(&store))),
+            log: Arc::new(RedisLog::new(log_store, log)),
+            dead_letters: Arc::new(RedisDeadLetters::new(Arc::clone(&store))),
+            limits: Arc::new(RedisLimits::new(store)),
+        })
+    }
+
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        Ports {
+            broker: Arc::clone(&self.broker) as _,
+            registry: Arc::clone(&self.registry) as _,
+            log: Arc::clone(&self.log) as _,
+            dead_letters: Arc::clone(&self.dead_letters) as _,
+            limits: Arc::clone(&self.limits) as _,
+        }
+    }
+}
+
+fn redis(entry: &Entry<SecretText>) -> Result<Arc<Server>, ConfigError> {
+    Server::new(entry.value.expose(), RedisOptions::default())
+        .map_err(|error| refuse(entry, &error))
+}
+
+fn refuse(entry: &Entry<SecretText>, error: &dyn std::error::Error) -> ConfigError {
+    let form = entry.given.setting.form;
+    ConfigError::of(
+        &entry.given,
+        format_args!("is no URL that can be used ({error})"),
+        format_args!("give {form}"),
+    )
+}
+
+fn open_directory(config: &Config, data: &Path) -> Result<Embedded, ConfigError> {
+    Embedded::open(data, EmbeddedOptions::default()).map_err(|error| {
+        let remedy = match error {
+            OpenError::Locked { .. } => "stop it, or choose another directory",
+            OpenError::Damaged { .. } => "docs/operations/embedded.md says how",
+            OpenError::TooNew { .. } => "run that release, or choose another directory",
+            _ => "correct that, or choose another directory",
+        };
+        match &config.backends.data {
+            Some(entry) => ConfigError::of(
+                &entry.given,
+                format_args!("cannot be opened: {error}"),
+                remedy,
+            ),
+            None => ConfigError::new(error),
+        }
+    })
+}
