@@ -54,7 +54,10 @@ impl Installation {
     pub async fn close(&self) {
         match self {
             Self::Embedded(embedded) => embedded.close().await,
-            Self::Shared(shared) => shared.broker.close().await,
+            Self::Shared(shared) => {
+                shared.broker.close().await;
+                shared.registry.close();
+            }
         }
     }
 }

@@ -29,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::chores::{
-    Chores, DeadLetterRetention, Joining, LimitRetention, LogRetention, QueueDepth, RegistryChanges,
-    Retain,
+    Chores, DeadLetterRetention, Joining, LimitRetention, LogRetention, QueueDepth,
+    RegistryChanges, Retain,
 };
 use crate::config::{Config, ConfigError, Entry, Listeners, Roles};
 use crate::failure::{Failure, plain};
@@ -103,8 +103,9 @@ impl Node {
         let health = Health::new(ports.clone(), config.process.roles, draining.clone());
         let chores = Chores::default();
         if let Installation::Shared(shared) = &installation {
-            let shared = shared.clone();
-            chores.start(Joining { shared });
+            if let Some(joining) = Joining::begin(shared.clone()).await {
+                chores.start(joining);
+            }
         }
         chores.start(RegistryChanges::before_first_use(ports.clone(), Arc::clone(&cache)).await);
 

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use postrider::config::{Config, ConfigError, FlagValues, Mode, Sources, document, settings};
+use postrider::config::{
+    Choice, Config, ConfigError, FlagValues, Mode, Sources, document, settings,
+};
 use tempfile::TempDir;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";

@@ -284,6 +284,7 @@ impl Broker for RabbitMq {
         BrokerCapabilities {
             shared: true,
             exact_within: postrider_core::ladder::FIRST_STEP + LATENESS,
+            counts_others: false,
         }
     }
 

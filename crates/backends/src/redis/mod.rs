@@ -22,11 +22,14 @@ mod error;
 mod keys;
 mod limits;
 mod log;
+mod pack;
 mod registry;
 mod script;
 mod server;
 mod walk;
 
+pub use dead_letters::RedisDeadLetters;
 pub use limits::RedisLimits;
 pub use log::{LogOptions, RedisLog};
+pub use registry::RedisRegistry;
 pub use server::{Options, Server, UrlError};

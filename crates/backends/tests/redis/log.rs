@@ -1,6 +1,7 @@
 //! The delivery log on Redis: its contract, and what it promises beyond it.
 
 mod bounds;
+mod common;
 mod events;
 mod memory;
 mod paging;

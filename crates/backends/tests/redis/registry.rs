@@ -1,1 +1,62 @@
-//! (being written)
+//! The registry on Redis: its contract, and what becomes of it when Redis or a process fails.
+
+mod crashes;
+mod installation;
+mod losses;
+mod raw;
+mod scene;
+
+use installation::Installation;
+
+macro_rules! cases {
+    ($kind:expr; $($module:ident: $($case:ident)*;)*) => {
+        postrider_core::conformance_registry!(Installation::new($kind));
+
+        $(mod $module {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::super::$module::$case($kind).await;
+                }
+            )*
+        })*
+    };
+    ($kind:expr) => {
+        cases! { $kind;
+            losses:
+                without_an_epoch_nothing_is_told
+                a_registry_that_never_was_is_unavailable
+                a_flush_is_never_told_as_emptiness
+                a_part_that_is_lost_does_not_look_empty
+                a_lost_registry_is_put_back
+                a_registry_that_went_back_is_mended
+                nobody_waits_for_what_is_lost_for_good
+                what_cannot_be_read_is_said_to_be_corrupt;
+            crashes:
+                changes_are_told_where_notices_are_lost
+                a_change_is_told_though_its_writer_died
+                a_creation_that_was_only_begun_is_nothing
+                a_writer_that_was_too_slow_takes_another_version
+                a_claim_that_was_left_behind_is_taken_over
+                two_processes_never_both_win
+                a_uid_never_has_two_owners
+                what_runs_in_the_background_ends_with_the_registry
+                ten_thousand_endpoints_fit_into_one_application;
+        }
+    };
+}
+
+mod single {
+    use super::*;
+    use crate::support::Kind;
+
+    cases!(Kind::Single);
+}
+
+mod cluster {
+    use super::*;
+    use crate::support::Kind;
+
+    cases!(Kind::Cluster);
+}

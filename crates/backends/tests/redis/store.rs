@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use postrider_backends::embedded::{Embedded, Options};
-use postrider_backends::redis::{LogOptions, RedisLog};
+use postrider_backends::redis::{LogOptions, RedisDeadLetters, RedisLog};
 use postrider_core::conformance::Fixture;
 use postrider_core::ports::Ports;
 use tempfile::TempDir;
@@ -35,6 +35,7 @@ impl Store {
         });
         Ports {
             log: Arc::new(RedisLog::new(Arc::clone(&server), LogOptions::default())),
+            dead_letters: Arc::new(RedisDeadLetters::new(server)),
             ..embedded.ports()
         }
     }

@@ -93,6 +93,9 @@ pub struct BrokerCapabilities {
     pub shared: bool,
     /// How far an exact time ([`Until::Exactly`]) may be overshot.
     pub exact_within: Duration,
+    /// `depth` counts what other processes hold. Where a broker cannot know that, each process counts what it holds itself,
+    /// leased or fetched ahead of a lease: beside what nobody holds, which all of them count, their sum is the whole.
+    pub counts_others: bool,
 }
 
 /// What a lease yielded.
@@ -161,14 +164,15 @@ pub enum Until {
     Exactly(Timestamp),
 }
 
-/// How much work there is, in packs, each counted once.
+/// How much work there is, in packs, each counted once; what other processes hold only where
+/// [`BrokerCapabilities::counts_others`] says so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
     /// Ready now, whether or not a client has fetched it ahead of a `lease`.
     pub ready: u64,
     /// Waiting for a time, handed off or given back.
     pub waiting: u64,
-    /// Held by somebody, from whichever source.
+    /// Held by somebody (see [`BrokerCapabilities::counts_others`]), from whichever source.
     pub leased: u64,
     /// Set apart and not held.
     pub quarantined: u64,

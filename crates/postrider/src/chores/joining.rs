@@ -14,21 +14,32 @@ use std::future::Future;
 use std::time::Duration;
 
 use postrider_core::ports::PortError;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Chore, Complaint, pause};
 use crate::installation::Shared;
 
+const FIRST_TRY: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub struct Joining {
-    pub shared: Shared,
+    shared: Shared,
 }
 
 impl Joining {
+    /// Tries once, for a short time: usually that is all it takes, and nothing of the process meets an installation that
+    /// is about to be founded. Where it did not work, the chore is what goes on.
+    pub async fn begin(shared: Shared) -> Option<Self> {
+        let joining = Self { shared };
+        let joined = timeout(FIRST_TRY, joining.once()).await;
+        let joined = matches!(joined, Ok(Ok(())));
+        (!joined).then_some(joining)
+    }
+
     async fn once(&self) -> Result<(), PortError> {
         let Shared {
             broker, registry, ..

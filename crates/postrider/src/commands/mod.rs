@@ -44,7 +44,11 @@ fn configure(mode: Mode, flags: FlagValues) -> Result<Config, ConfigError> {
 }
 
 fn data_directory(config: &Config) -> Result<PathBuf, ConfigError> {
-    let data = config.backends.data.as_ref().map(|entry| entry.value.clone());
+    let data = config
+        .backends
+        .data
+        .as_ref()
+        .map(|entry| entry.value.clone());
     data.ok_or_else(|| ConfigError::new("POSTRIDER_DATA is not set; name a directory"))
 }
 

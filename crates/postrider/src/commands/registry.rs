@@ -28,7 +28,9 @@ pub(super) fn run(action: RegistryAction) -> Result<Ending, Failure> {
         RegistryAction::Import(ImportArgs { from, flags }) => {
             // Read to its end before anything is changed.
             read(&from, |_| Ok(()))?;
-            with_registry(flags.values, async |registry| import(&*registry, &from).await)
+            with_registry(flags.values, async |registry| {
+                import(&*registry, &from).await
+            })
         }
         RegistryAction::Init(InitArgs { flags }) => init(flags.values),
     }
@@ -87,7 +89,9 @@ async fn export(registry: &dyn Registry, to: &Path) -> Result<(), Failure> {
         ))
     })?;
     let records = write_all(registry, file.as_file()).await?;
-    file.as_file().sync_all().context("the file cannot be written")?;
+    file.as_file()
+        .sync_all()
+        .context("the file cannot be written")?;
     file.persist_noclobber(to).map_err(|_| already_there(to))?;
     output::line(format_args!(
         "{}: {records} records, secrets included",
@@ -148,8 +152,14 @@ async fn import(registry: &dyn Registry, from: &Path) -> Result<(), Failure> {
     output::line(format_args!("{stored} records were stored"));
     for (count, what) in [
         (kept, "were left as they are, because they are newer"),
-        (orphans, "endpoints were left out, because their application is not there"),
-        (without_uid, "of those stored lost their uid, because another record has it by now"),
+        (
+            orphans,
+            "endpoints were left out, because their application is not there",
+        ),
+        (
+            without_uid,
+            "of those stored lost their uid, because another record has it by now",
+        ),
     ] {
         if count > 0 {
             output::line(format_args!("{count} {what}"));
@@ -184,7 +194,8 @@ fn read(
 fn init(flags: FlagValues) -> Result<Ending, Failure> {
     on_installation(flags, async |installation| {
         let Installation::Shared(shared) = installation else {
-            let line = "the embedded registry needs no founding; name servers with --broker and --store";
+            let line =
+                "the embedded registry needs no founding; name servers with --broker and --store";
             return Err(ConfigError::new(line).into());
         };
         let said = if shared.registry.found().await.map_err(told)? {

@@ -155,7 +155,9 @@ impl Backends {
     /// # Errors
     /// Where a server was chosen; `why` ends the sentence that says so.
     pub fn require_embedded(&self, why: &str) -> Result<(), ConfigError> {
-        let chosen = [&self.broker, &self.store].into_iter().chain(&self.log_store);
+        let chosen = [&self.broker, &self.store]
+            .into_iter()
+            .chain(&self.log_store);
         for entry in chosen {
             if entry.value != Backend::Embedded {
                 return Err(ConfigError::of(&entry.given, "names a server", why));
@@ -174,7 +176,9 @@ fn backend(text: &str, schemes: [&str; 2]) -> Result<Backend, &'static str> {
     let of_scheme = |url: &str| schemes.iter().any(|scheme| url.trim().starts_with(scheme));
     match text {
         "embedded" => Ok(Backend::Embedded),
-        _ if text.split(',').all(of_scheme) => Ok(Backend::Server(SecretText::new(text.to_owned()))),
+        _ if text.split(',').all(of_scheme) => {
+            Ok(Backend::Server(SecretText::new(text.to_owned())))
+        }
         _ => Err("is no backend for this"),
     }
 }

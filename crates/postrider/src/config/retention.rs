@@ -46,7 +46,9 @@ impl Retention {
     pub(super) fn read(sources: &Sources) -> Result<Self, ConfigError> {
         let time = |text: &str| parse::duration_within(text, HOUR, DECADES);
         Ok(Self {
-            log: sources.read_optional(&RETENTION, time)?.map(|entry| entry.value),
+            log: sources
+                .read_optional(&RETENTION, time)?
+                .map(|entry| entry.value),
             dead_letters: sources.read(&DEAD_LETTER_RETENTION, time)?.value,
         })
     }

@@ -130,10 +130,11 @@ impl Health {
 
 /// No promise depends on the log, so a node that lacks it alone is not to be taken out of service.
 fn overall(dependencies: &BTreeMap<&'static str, Dependency>) -> State {
-    let lacks = |name: &str, dependency: &Dependency| {
-        dependency.status != State::Ok && name != LOG
-    };
-    if dependencies.iter().any(|(name, dependency)| lacks(name, dependency)) {
+    let lacks = |name: &str, dependency: &Dependency| dependency.status != State::Ok && name != LOG;
+    if dependencies
+        .iter()
+        .any(|(name, dependency)| lacks(name, dependency))
+    {
         State::Unavailable
     } else if dependencies[LOG].status == State::Ok {
         State::Ok

@@ -8,13 +8,16 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, Logs};
 
+/// Libraries that log as errors what is none, or what we say in our own words; a filter that names them is stronger.
+const QUIET: &str = "lapin=off";
+
 /// Starts logging. To be called once.
 ///
 /// # Errors
 /// Where logging has been started before.
 pub fn init(logs: &Logs) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&logs.filter)?)
+        .with_env_filter(EnvFilter::try_new(format!("{QUIET},{}", logs.filter))?)
         .with_writer(std::io::stderr);
     let started = match logs.format {
         LogFormat::Text => builder.with_ansi(wants_colours()).finish().try_init(),

@@ -480,6 +480,7 @@ impl Broker for EmbeddedBroker {
         BrokerCapabilities {
             shared: false,
             exact_within: std::time::Duration::ZERO,
+            counts_others: true,
         }
     }
 

@@ -6,12 +6,12 @@ use futures_util::future::join_all;
 use postrider_core::ports::PortError;
 use redis::{FromRedisValue, RedisResult};
 
-use super::failed;
+use super::{companion, failed};
 use crate::redis::script::{Atomic, Call};
 use crate::redis::server::Link;
 
-/// Entries that one call handles at most: it keeps everybody else waiting for about a millisecond.
-const MOST: usize = 128;
+/// Entries that one call handles at most: it keeps everybody else waiting for up to a millisecond.
+const MOST: usize = 64;
 
 /// Entries whose keys lie in one slot, in their order; on a single server, all.
 #[derive(Debug, Default)]
@@ -151,7 +151,13 @@ impl Chunk {
     }
 
     fn call<'a>(&self, script: &'a Atomic, first: &[Vec<u8>]) -> Call<'a> {
-        let keys: Vec<&[u8]> = self.keys.iter().map(Vec::as_slice).collect();
+        let companion = self.keys.first().map(|key| companion(key));
+        let keys: Vec<&[u8]> = self
+            .keys
+            .iter()
+            .chain(&companion)
+            .map(Vec::as_slice)
+            .collect();
         let call = script.call(&keys);
         let arguments = first.iter().chain(self.entries.iter().flatten());
         arguments.fold(call, |call, argument| call.arg(argument))

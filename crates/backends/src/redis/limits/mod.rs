@@ -112,20 +112,20 @@ impl Limits for RedisLimits {
             let answer = self.run(Asked::Write, &call).await?;
             return reservations::reserved(answer);
         }
-        let version = match reservations.version(&reservation.key) {
+        let version: Option<String> = match reservations.version(&reservation.key) {
             Some(command) => self.ask(Asked::Read, &command).await?,
             None => None,
         };
-        reservations::fresh(version)
+        reservations::fresh(version.as_deref())
     }
 
     async fn complete(
         &self,
-        now: Timestamp,
+        _now: Timestamp,
         done: Vec<(ReservationKey, Answer)>,
     ) -> Result<(), PortError> {
         let link = self.link().await?;
-        self.reservations.complete(&link, now, &done).await
+        self.reservations.complete(&link, &done).await
     }
 
     async fn release(&self, key: &ReservationKey) -> Result<(), PortError> {
@@ -206,6 +206,16 @@ impl Probe for RedisLimits {
         command.arg(key).arg("").arg("PX").arg(PROBE_KEPT);
         self.ask(Asked::Read, &command).await
     }
+}
+
+/// A second key to name beside `key`; neither is ever stored.
+///
+/// The hashes of a script are named by the time at which it runs, so that Redis cannot know them beforehand. While a
+/// slot is on its way from one server to another, the one that receives it takes what it does not have for absent, where
+/// a script names a single key; where it names several and not all are there, the script is refused until the move
+/// has ended, which is what we want.
+fn companion(key: &[u8]) -> Vec<u8> {
+    [key, b"."].concat()
 }
 
 fn corrupt(what: &str) -> PortError {

@@ -7,7 +7,7 @@ use redis::{FromRedisValue, Value};
 use sha2::{Digest, Sha256};
 
 use super::calls::Groups;
-use super::{corrupt, millis};
+use super::{companion, corrupt, millis};
 use crate::redis::keys::{Space, Tag};
 use crate::redis::script::{Atomic, Call};
 use crate::redis::server::Link;
@@ -135,7 +135,7 @@ impl Pairs {
     ) -> Call<'_> {
         let place = self.place(pair);
         self.open_chain
-            .call(&[&place.key])
+            .call(&[&place.key, &companion(&place.key)])
             .arg(millis(now))
             .arg(place.made)
             .arg(&place.digest[..])
@@ -146,7 +146,7 @@ impl Pairs {
     pub(super) fn pair(&self, now: Timestamp, pair: &PairKey) -> Call<'_> {
         let place = self.place(pair);
         self.pair
-            .call(&[&place.key])
+            .call(&[&place.key, &companion(&place.key)])
             .arg(millis(now))
             .arg(place.made)
             .arg(&place.digest[..])

@@ -9,7 +9,7 @@ use redis::{Cmd, FromRedisValue, Value};
 use sha2::{Digest, Sha256};
 
 use super::calls::Groups;
-use super::{corrupt, millis};
+use super::{companion, corrupt, millis};
 use crate::redis::keys::{Space, Tag};
 use crate::redis::script::{Atomic, Call};
 use crate::redis::server::Link;
@@ -98,13 +98,10 @@ impl Reservations {
         let Reservation { key, .. } = wish;
         let base = self.base(key.partition);
         let registered = self.registered(key.partition);
-        let keys: Vec<&[u8]> = [Some(&base), registered.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(Vec::as_slice)
-            .collect();
+        // Nothing is stored there, so that an organisation's version is that of nothing.
+        let registered = registered.unwrap_or_else(|| companion(&base));
         self.reserve
-            .call(&keys)
+            .call(&[&base, &registered])
             .arg(millis(now))
             .arg(key.key.as_ref().map_or(&[][..], |key| &key[..]))
             .arg(key.event_id.as_ref().map(digest).unwrap_or_default())
@@ -118,7 +115,6 @@ impl Reservations {
     pub(super) async fn complete(
         &self,
         link: &Link,
-        _now: Timestamp,
         done: &[(ReservationKey, Answer)],
     ) -> Result<(), PortError> {
         let mut groups = Groups::new(link);
@@ -146,7 +142,8 @@ impl Reservations {
     pub(super) fn release(&self, key: &ReservationKey) -> Option<Call<'_>> {
         let [kind, digest] = Name::of(key)?.arguments();
         let base = self.base(key.partition);
-        Some(self.release.call(&[&base]).arg(kind).arg(digest))
+        let keys: [&[u8]; 2] = [&base, &companion(&base)];
+        Some(self.release.call(&keys).arg(kind).arg(digest))
     }
 }
 
@@ -213,8 +210,8 @@ fn version(values: &mut impl Iterator<Item = Value>) -> Option<u64> {
 }
 
 /// What is answered to a reservation that stores nothing.
-pub(super) fn fresh(version: Option<String>) -> Result<Reserved, PortError> {
-    let version = version.as_deref().unwrap_or("0").parse();
+pub(super) fn fresh(version: Option<&str>) -> Result<Reserved, PortError> {
+    let version = version.unwrap_or("0").parse();
     match version {
         Ok(version) => Ok(Reserved::Fresh { version }),
         Err(_) => Err(corrupt("an application's version")),

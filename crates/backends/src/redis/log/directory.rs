@@ -15,9 +15,9 @@ use postrider_core::time::Timestamp;
 use tokio::time::Instant;
 
 use super::RedisLog;
-use super::pack::Unreadable;
 use super::period::{self, Hour, Period};
 use crate::redis::error::Asked;
+use crate::redis::pack::Unreadable;
 
 /// How long a process relies on what it has named.
 const RELIED_ON: Duration = Duration::from_secs(300);

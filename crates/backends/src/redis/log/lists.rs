@@ -20,11 +20,11 @@ use postrider_core::ports::{AttemptFilter, MessageFilter, PortError};
 use postrider_core::time::Timestamp;
 
 use super::filter::{wants_attempt, wants_message};
-use super::pack::{Result, Unreadable};
+use super::found::message_in;
 use super::period::{Hour, Period, endpoint_tag};
-use super::read::message_in;
 use super::{RedisLog, corrupt, message};
 use crate::redis::error::Asked;
+use crate::redis::pack::{Result, Unreadable};
 use crate::redis::walk::{Walk, members};
 
 /// Hours that are read at a time.

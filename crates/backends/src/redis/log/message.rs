@@ -18,11 +18,11 @@ use postrider_core::message::{Event, MessageRecord};
 use postrider_core::name::Uid;
 use postrider_core::ports::PortError;
 
-use super::pack::{
-    Result, Source, Unreadable, compressed, decompressed, put_bytes, put_number, put_time,
-};
 use super::texts::{self, Common, Text};
 use super::{Known, PART};
+use crate::redis::pack::{
+    Result, Source, Unreadable, compressed, decompressed, put_bytes, put_number, put_time,
+};
 
 /// Version 1, for a message. Sorts before its trail.
 pub(super) const VERSION: u8 = 0x10;

@@ -3,7 +3,7 @@
 //! Redis holds everything in memory, and what it adds to each key and each member of a set is more than the record of
 //! an attempt. So a message, its payload and what became of it at its endpoints are one member of one sorted set,
 //! which is record, order and look-up at once; only the list by endpoint has members of its own ([`period`] shows all
-//! keys). What many records share is kept once ([`texts`]), times are distances ([`pack`]), payloads are compressed
+//! keys). What many records share is kept once ([`texts`]), times are distances ([`super::pack`]), payloads are compressed
 //! where that helps.
 //!
 //! **Periods.** An application's log is partitioned by the hour, so that a big application is not one slot of a
@@ -11,17 +11,20 @@
 //! before a period's first record, so that none can be there unknown ([`directory`]).
 //!
 //! **Scripts.** Records of one period are stored by one script call, in portions that are short enough for everybody
-//! else who waits on the server ([`record`]). Each portion is all or nothing; where a later one fails, the answer is
+//! else who waits on the server ([`draft`], [`record`]). Each portion is all or nothing; where a later one fails, the answer is
 //! `Unknown`, and repeating it changes nothing but what is missing.
 //!
 //! **Bounds.** The log keeps an account of its bytes. Beyond its limit, or where the server runs out of memory, the oldest
 //! periods go ([`pressure`]).
 
 mod directory;
+mod draft;
 mod filter;
+mod found;
+#[cfg(test)]
+mod golden;
 mod lists;
 mod message;
-mod pack;
 mod period;
 mod pressure;
 mod read;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use postrider_core::ports::PortError;
 use postrider_core::time::Timestamp;
 
-use super::pack::Unreadable;
 use super::period::{self, Period};
 use super::{RedisLog, corrupt};
 use crate::redis::error::Asked;
+use crate::redis::pack::Unreadable;
 
 /// Periods that one call forgets.
 const PERIODS: usize = 20;

@@ -16,10 +16,10 @@ use postrider_core::ports::{Destination, DestinationStatus};
 use postrider_core::time::Timestamp;
 
 use super::Known;
-use super::pack::{
+use super::texts::{self, Common, Text};
+use crate::redis::pack::{
     Result, Source, Unreadable, compressed, decompressed, put_bytes, put_number, put_time, text,
 };
-use super::texts::{self, Common, Text};
 
 /// Version 1, for a trail without its message, or what does not fit behind it. Sorts after the message.
 pub(super) const VERSION: u8 = 0x11;

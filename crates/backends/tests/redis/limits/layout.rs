@@ -271,7 +271,7 @@ async fn reservations_are_found_in_the_windows_before() {
         for back in [1, 2] {
             let (app, now) = (an_app(), wall_clock());
             let wish = wish(app, now, Duration::from_secs(kept));
-            reserve_all(&limits, &[wish.clone()]).await;
+            reserve_all(&limits, std::slice::from_ref(&wish)).await;
             let window = now.as_millis() / length;
             let hex: String = app.as_bytes().iter().map(|b| format!("{b:02x}")).collect();
             let name = |n: i64| format!("pr1:{}:{{a{hex}}}{mark}{n}", place.space);

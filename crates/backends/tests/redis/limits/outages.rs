@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use postrider_backends::redis::RedisLimits;
+use futures_util::future::{join, join_all};
+use postrider_backends::redis::{Options, RedisLimits};
 use postrider_core::id::{AppId, EndpointId, MessageId};
-use postrider_core::pair::{ChainId, PairKey, PairOutcome};
+use postrider_core::pair::{ChainId, PairKey, PairOutcome, PairState, Verdict};
 use postrider_core::ports::{
-    BreakerRecord, BreakerState, Limits, Partition, PortError, Probe, RateRequest, Reservation,
-    ReservationKey, Reserved, Settlement,
+    BreakerRecord, BreakerState, Claim, Limits, Partition, PortError, Probe, RateRequest,
+    Reservation, ReservationKey, Reserved, Settlement,
 };
 use postrider_core::time::Timestamp;
 use redis::Cmd;
@@ -220,6 +221,126 @@ async fn a_server_that_refused_the_password_is_asked_again() {
     set.arg("SET").arg("requirepass").arg("secret");
     set.exec_async(link).await.unwrap();
     recovers(&limits).await;
+}
+
+/// The client of a Cluster repeats what was not answered in time by itself, and then it happens twice.
+#[tokio::test]
+async fn what_a_cluster_did_not_answer_in_time_is_not_repeated() {
+    let own = OwnServer::start(&["--cluster-enabled", "yes"]).await;
+    let mut slots = redis::cmd("CLUSTER");
+    own.ask(slots.arg("ADDSLOTSRANGE").arg(0).arg(16_383)).await;
+    own.until("CLUSTER", "INFO", "cluster_state:ok").await;
+    let timeout = Duration::from_millis(500);
+    let limits = RedisLimits::new(own.server_with(Options {
+        response_timeout: timeout,
+        ..Options::default()
+    }));
+    let permits = RateRequest {
+        interval: Duration::from_secs(3600),
+        burst: 100,
+        ..some_permits()
+    };
+    assert_eq!(
+        limits.take(wall_clock(), &permits).await.unwrap().granted,
+        1
+    );
+    let mut pause = redis::cmd("CLIENT");
+    own.ask(pause.arg("PAUSE").arg(1_500).arg("ALL")).await;
+    let none = RateRequest {
+        want: 0,
+        ..permits.clone()
+    };
+    // The client looks after what has timed out when something else is asked.
+    let others = (1..15).map(async |tenths| {
+        tokio::time::sleep(Duration::from_millis(100) * tenths).await;
+        let _ = limits.take(wall_clock(), &none).await;
+    });
+    let (unanswered, _) = join(limits.take(wall_clock(), &permits), join_all(others)).await;
+    assert!(
+        matches!(unanswered, Err(PortError::Unknown { .. })),
+        "{unanswered:?}"
+    );
+    // On the same connection: whatever was sent before is done before. Asking for none costs nothing, however often.
+    while let Err(error) = limits.take(wall_clock(), &none).await {
+        assert!(matches!(error, PortError::Unknown { .. }), "{error:?}");
+    }
+    let all = RateRequest {
+        want: 100,
+        ..permits
+    };
+    let left = limits.take(wall_clock(), &all).await.unwrap();
+    assert_eq!(
+        left.granted, 98,
+        "one before, and one that was done without an answer"
+    );
+}
+
+/// While a slot is on its way to another server, neither of the two knows all that is in it: what one of them does not
+/// have may be with the other.
+#[tokio::test]
+async fn while_a_slot_moves_nothing_counts_as_absent() {
+    let clustered = ["--cluster-enabled", "yes"];
+    let (from, to) = (
+        OwnServer::start(&clustered).await,
+        OwnServer::start(&clustered).await,
+    );
+    let mut slots = redis::cmd("CLUSTER");
+    from.ask(slots.arg("ADDSLOTSRANGE").arg(0).arg(16_383))
+        .await;
+    let mut meet = redis::cmd("CLUSTER");
+    from.ask(meet.arg("MEET").arg("127.0.0.1").arg(to.port()))
+        .await;
+    from.until("CLUSTER", "INFO", "cluster_known_nodes:2").await;
+    to.until("CLUSTER", "INFO", "cluster_state:ok").await;
+    let limits = RedisLimits::new(from.server_with(Options {
+        response_timeout: Duration::from_secs(1),
+        ..Options::default()
+    }));
+    let now = wall_clock();
+    let (wish, settled) = (wish(now), handed_on(now));
+    limits.settle(now, vec![settled]).await.unwrap();
+    limits.reserve(now, &wish).await.unwrap();
+    let claim = Claim {
+        pair: settled.pair,
+        chain: settled.chain,
+        attempt: 1,
+        lease_until: now + KEPT,
+        keep_until: now + KEPT,
+    };
+    let moving = from.filled_slots().await;
+    for slot in &moving {
+        to.slot(*slot, &["IMPORTING", &from.id().await]).await;
+        from.slot(*slot, &["MIGRATING", &to.id().await]).await;
+    }
+    let now = wall_clock();
+    let answers = [
+        limits.claim(now, &[claim]).await.map(drop),
+        limits.settle(now, vec![settled]).await,
+        limits.pair(now, settled.pair).await.map(drop),
+        limits
+            .open_chain(now, settled.pair, ChainId(7), now + KEPT)
+            .await,
+        limits.reserve(now, &wish).await.map(drop),
+        limits.release(&wish.key).await,
+    ];
+    for answer in answers {
+        let away = matches!(
+            answer,
+            Err(PortError::Unavailable { .. } | PortError::Unknown { .. })
+        );
+        assert!(away, "{answer:?}");
+    }
+    for slot in &moving {
+        for server in [&from, &to] {
+            server.slot(*slot, &["STABLE"]).await;
+        }
+    }
+    let now = wall_clock();
+    let verdicts = limits.claim(now, &[claim]).await.unwrap();
+    assert_eq!(verdicts, [Verdict::Finished(PairState::Waiting)]);
+    let until = wish.lease_until;
+    let found = limits.reserve(now, &wish).await.unwrap();
+    assert_eq!(found, Reserved::Pending { until });
 }
 
 async fn overwrite(place: &Place, command: &mut Cmd) {

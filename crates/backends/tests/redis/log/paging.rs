@@ -38,9 +38,8 @@ async fn walk<K: Copy>(
             order,
         })
         .await;
-        assert_eq!(
+        assert!(
             rows.len() == limit || !more,
-            true,
             "a page is full where rows follow"
         );
         seen.extend(rows);

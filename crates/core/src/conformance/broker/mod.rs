@@ -48,6 +48,7 @@ macro_rules! conformance_broker {
             a_lease_that_was_dropped_holds_nothing
             a_death_gives_work_to_the_living
             who_stops_leasing_leaves_the_rest_to_others
+            what_others_hold_is_counted_as_told
 
             a_delay_is_never_cut_short_and_stretched_within_bounds
             an_exact_time_is_met

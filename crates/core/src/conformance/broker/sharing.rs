@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::work::{Held, PLENTY, assert_holds, lease, messages, messages_of, receipts};
 use crate::conformance::Fixture;
-use crate::conformance::stage::{Stage, VIGIL, assert_same, soon, together};
+use crate::conformance::stage::{Stage, VIGIL, assert_same, eventually, soon, together};
 use crate::id::MessageId;
 use crate::message::Item;
 use crate::ports::{Broker, Depth};
@@ -224,4 +224,33 @@ pub async fn who_stops_leasing_leaves_the_rest_to_others(fixture: &dyn Fixture) 
     stage
         .depth_becomes("all of it was settled", |depth| *depth == Depth::default())
         .await;
+}
+
+/// What another process holds is counted by `depth` where the broker says so, and where it does not, by that process alone.
+pub async fn what_others_hold_is_counted_as_told(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let Some(joined) = fixture.join().await else {
+        return;
+    };
+    let counts_others = stage.ports.broker.capabilities().counts_others;
+    let items = stage.solo_items(4);
+    stage.publish(&items).await;
+    let held = stage.lease_items_of(&*joined.broker, items.len()).await;
+    let others = if counts_others { 4 } else { 0 };
+    stage
+        .depth_becomes("another process holds four packs", |depth| {
+            depth.leased == others && depth.ready == 0
+        })
+        .await;
+    let now = stage.now();
+    let own = joined.broker.depth(now).await.unwrap();
+    assert_eq!(own.leased, 4, "a process counts what it holds itself");
+    joined.broker.ack(receipts(&held)).await.unwrap();
+    for broker in [&stage.ports.broker, &joined.broker] {
+        eventually("nothing is left, whoever counts", async || {
+            let depth = broker.depth(now).await.unwrap();
+            (depth == Depth::default()).then_some(())
+        })
+        .await;
+    }
 }

@@ -17,7 +17,7 @@ use postrider_core::ports::{Ports, Probe};
 
 use super::{install_tls, sources};
 use crate::config::{Choice, Config, FlagValues, Mode, Sources, settings};
-use crate::failure::{Ending, Failure, plain};
+use crate::failure::{Ending, Failure};
 use crate::{output, wiring};
 
 const PATIENCE: Duration = Duration::from_secs(5);

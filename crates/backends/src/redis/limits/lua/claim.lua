@@ -22,7 +22,7 @@ local verdicts = {}
 for at = 2, #ARGV do
     local key, made, digest, chain, attempt, kept, lease = struct.unpack('>I2I6c12c8I2I6I6', ARGV[at])
     local pair = { base = KEYS[key], made = made, digest = digest }
-    local stands = look(pair)
+    local stands, levels = look(pair)
     local verdict, value = nil, 0
     if live(stands, now) then
         verdict, value = refusal(stands, chain, attempt, now)
@@ -32,7 +32,7 @@ for at = 2, #ARGV do
         verdict, value = GRANTED, 0
         granted = { chain = chain, attempt = attempt, state = WAITING, lease = storable(lease + offset) }
     end
-    store(pair, now, stands, granted, storable(kept + offset))
+    store(pair, now, stands, levels, granted, storable(kept + offset))
     verdicts[#verdicts + 1] = verdict
     verdicts[#verdicts + 1] = verdict == LEASED and value - offset or value
 end

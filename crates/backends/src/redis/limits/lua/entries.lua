@@ -7,10 +7,10 @@
 -- first hash names the lowest and the highest of these levels that are in use, two bytes; without it there is but the
 -- first hash. A window that follows a big one begins at a level that suits it, so that searching takes few looks.
 --
--- All of it is in the slot of the keys that the caller names. Redis cannot know these names beforehand; while a
--- slot is on its way to another server, a script that looks for what is there already ends with an error.
+-- All of it is in the slot of the keys that the caller names. While a slot is on its way to another server, these
+-- scripts are refused: the caller names keys that are never there.
 
-local FULL = 128
+local FULL, FULL_SPREAD = 128, 64 -- the first hash of a window, which small applications have alone; the others
 local HIGHEST = 5
 local LONGEST_VALUE = 64 -- above that Redis stores a hash in a way that takes twice the memory
 
@@ -42,66 +42,68 @@ local function bucket(first, level, digest)
     return string.format('%s.%d.%x', first, level, (a * 65536 + b * 256 + c) % 16 ^ level)
 end
 
--- Returns an entry of a window and the hash that it is in.
+-- Returns an entry of a window and the hash that it is in; and which levels there are, as they are stored.
 local function find(first, digest)
     local found = redis.call('HMGET', first, '', digest)
-    if found[2] then
-        return found[2], first
+    local levels = found[1]
+    if found[2] or not levels then
+        return found[2], first, levels
     end
-    if found[1] then
-        local low, high = string.byte(found[1], 1, 2)
-        for level = math.max(low, 1), high do
-            local hash = bucket(first, level, digest)
-            local value = redis.call('HGET', hash, digest)
-            if value then
-                return value, hash
-            end
+    local low, high = string.byte(levels, 1, 2)
+    for level = high, math.max(low, 1), -1 do
+        local hash = bucket(first, level, digest)
+        local value = redis.call('HGET', hash, digest)
+        if value then
+            return value, hash, levels
+        end
+    end
+    return false, first, levels
+end
+
+-- A hash lasts as long as its last entry; the first of a window as long as all of them. Times are rounded up to a
+-- multiple of `step`, because each new time is a write to disk.
+local function keep(first, hash, time, step)
+    time = math.ceil(time / step) * step
+    if redis.call('PEXPIRETIME', hash) < time then
+        redis.call('PEXPIREAT', hash, time)
+        if hash ~= first and redis.call('PEXPIRETIME', first) < time then
+            redis.call('PEXPIREAT', first, time)
         end
     end
 end
 
-local function keep(hash, time)
-    if redis.call('PEXPIRETIME', hash) < time then
-        redis.call('PEXPIREAT', hash, time)
-    end
+-- The levels that a window begins with, by those of the window before.
+local function beginning(before)
+    local levels = redis.call('HGET', before, '')
+    local low = levels and math.max(string.byte(levels, 2) - 1, 0) or 0
+    return low, low
 end
 
 -- The hash of a window that takes a new entry.
-local function room(first, before, digest)
-    local levels = redis.call('HGET', first, '')
+local function room(first, before, digest, levels)
     local low, high = 0, 0
     if levels then
         low, high = string.byte(levels, 1, 2)
-    elseif redis.call('EXISTS', first) == 0 then
-        local earlier = redis.call('HGET', before, '')
-        if earlier then
-            low = math.max(string.byte(earlier, 2) - 1, 0)
-            high = low
-        end
+    elseif redis.call('HLEN', first) == 0 then
+        low, high = beginning(before)
     end
-    local was = high
-    local hash = bucket(first, low, digest)
+    local hash, top = nil, low
     for level = low, HIGHEST do
-        hash, high = bucket(first, level, digest), math.max(high, level)
-        if redis.call('HLEN', hash) < FULL then
+        hash, top = bucket(first, level, digest), level
+        if redis.call('HLEN', hash) < (level == 0 and FULL or FULL_SPREAD) then
             break
         end
     end
-    if high > was or (high > 0 and not levels) then
-        redis.call('HSET', first, '', string.char(low, high))
+    if top > high or (low > 0 and not levels) then
+        redis.call('HSET', first, '', string.char(low, math.max(top, high)))
     end
     return hash
 end
 
--- Adds an entry to a window; `before` is the window before it. Times are rounded up to a multiple of `step`, because
--- each new time is a write to disk.
-local function add(first, before, digest, value, time, step)
-    local hash = room(first, before, digest)
+-- Adds an entry to a window, of which `find` told the levels; `before` is the window before it.
+local function add(first, before, digest, levels, value, time, step)
+    local hash = room(first, before, digest, levels)
     redis.call('HSET', hash, digest, value)
-    time = math.ceil(time / step) * step
-    keep(hash, time)
-    if hash ~= first then
-        keep(first, time)
-    end
+    keep(first, hash, time, step)
     return hash
 end

@@ -4,7 +4,8 @@
 
 local now = clock()
 local offset = ahead(now, tonumber(ARGV[1]))
-local record = live(look({ base = KEYS[1], made = tonumber(ARGV[2]), digest = ARGV[3] }), now)
+local stands = look({ base = KEYS[1], made = tonumber(ARGV[2]), digest = ARGV[3] })
+local record = live(stands, now)
 if not record then
     return {}
 end

@@ -52,18 +52,19 @@ local function window(class, pair, back)
     return pair.base .. class.mark .. (math.floor(pair.made / class.length) - back)
 end
 
+-- Returns the record, if there is one, and the levels of the two windows.
 local function look(pair)
-    local value, place = find(window(MINUTES, pair, 0), pair.digest)
-    local class = MINUTES
-    if not value then
-        value, place = find(window(LONG, pair, 0), pair.digest)
-        class = LONG
+    local levels = {}
+    for _, class in ipairs({ MINUTES, LONG }) do
+        local value, place
+        value, place, levels[class] = find(window(class, pair, 0), pair.digest)
+        if value then
+            local record = read(value)
+            record.place, record.class = place, class
+            return record, levels
+        end
     end
-    if value then
-        local record = read(value)
-        record.place, record.class = place, class
-        return record
-    end
+    return nil, levels
 end
 
 local function live(record, now)
@@ -71,14 +72,12 @@ local function live(record, now)
 end
 
 -- Stores `record`, or where there is none keeps the one that stands, for as long as was asked at most.
-local function store(pair, now, stands, record, kept)
+local function store(pair, now, stands, levels, record, kept)
     if stands then
-        if not record then
-            if kept <= stands.kept then
-                return
-            end
-            record = stands
+        if not record and kept <= stands.kept then
+            return
         end
+        record = record or stands
         kept = math.max(kept, stands.kept)
     end
     record.kept = kept
@@ -86,16 +85,12 @@ local function store(pair, now, stands, record, kept)
     local class = kept - now > MINUTES_REACH and LONG or MINUTES
     if stands and (stands.class == class or stands.class == LONG) then
         redis.call('HSET', stands.place, pair.digest, value)
-        class = stands.class
-        local time = math.ceil(kept / class.step) * class.step
-        local first = window(class, pair, 0)
-        keep(stands.place, time)
-        if stands.place ~= first then
-            keep(first, time)
-        end
+        keep(window(stands.class, pair, 0), stands.place, kept, stands.class.step)
         return
     end
-    add(window(class, pair, 0), window(class, pair, 1), pair.digest, value, kept, class.step)
+    local first = window(class, pair, 0)
+    levels = levels[class] or redis.call('HGET', first, '')
+    add(first, window(class, pair, 1), pair.digest, levels, value, kept, class.step)
     if stands then
         redis.call('HDEL', stands.place, pair.digest)
     end

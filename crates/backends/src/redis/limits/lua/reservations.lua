@@ -44,20 +44,46 @@ local function read(value)
     return entry
 end
 
+local function present(value, place)
+    local entry = read(value)
+    entry.place = place
+    return entry
+end
+
+local function look_in(class, digest, now)
+    for back = 0, BACK do
+        local value, place = find(window(class, now, back), digest)
+        if value then
+            return present(value, place)
+        end
+    end
+end
+
+-- Whether it makes sense to look anywhere but in the first class: mostly there is nothing.
+local function is_elsewhere(digest, classes, now)
+    local names = { base .. 'x' .. digest }
+    for at = 2, #classes do
+        for back = 0, BACK do
+            names[#names + 1] = window(classes[at], now, back)
+        end
+    end
+    return redis.call('EXISTS', unpack(names)) > 0
+end
+
 -- What is stored under a name, expired or not: in the hash `place`, or without one in a key of its own.
 local function look(digest, classes, now)
-    for _, class in ipairs(classes) do
-        for back = 0, BACK do
-            local value, place = find(window(class, now, back), digest)
-            if value then
-                local entry = read(value)
-                entry.place = place
-                return entry
-            end
+    local entry = look_in(classes[1], digest, now)
+    if entry or not is_elsewhere(digest, classes, now) then
+        return entry
+    end
+    for at = 2, #classes do
+        entry = look_in(classes[at], digest, now)
+        if entry then
+            return entry
         end
     end
     local value = redis.call('GET', base .. 'x' .. digest)
-    return value and read(value)
+    return value and present(value)
 end
 
 local function remove(digest, entry)
@@ -71,7 +97,9 @@ end
 local function insert(digest, classes, now, kept, value)
     for _, class in ipairs(classes) do
         if kept - now <= class.length * BACK and #value <= LONGEST_VALUE then
-            return add(window(class, now, 0), window(class, now, 1), digest, value, kept, class.step)
+            local first = window(class, now, 0)
+            local levels = redis.call('HGET', first, '')
+            return add(first, window(class, now, 1), digest, levels, value, kept, class.step)
         end
     end
     redis.call('SET', base .. 'x' .. digest, value, 'PXAT', kept)

@@ -1,4 +1,4 @@
--- KEYS: where reservations lie; the application's record in the registry, or none
+-- KEYS: where reservations lie; the application's record in the registry, or in an organisation nothing
 -- ARGV: the caller's time, the key's digest or '', the event id's digest or '', the candidate, 8 bytes of the body's
 -- hash, until when it is to be leased, until when the key and the event id are to be kept
 
@@ -17,7 +17,7 @@ local classes = by_key and OF_KEYS or OF_EVENT_IDS
 local name_kept = by_key and key_kept or event_id_kept
 
 local function version()
-    return KEYS[2] and redis.call('HGET', KEYS[2], 'v') or '0'
+    return redis.call('HGET', KEYS[2], 'v') or '0'
 end
 
 local function prolong_event_id(stored)

@@ -12,12 +12,12 @@ local offset = ahead(now, tonumber(ARGV[1]))
 for at = 2, #ARGV do
     local key, made, digest, chain, attempt, kept, after, state = struct.unpack('>I2I6c12c8I2I6I2B', ARGV[at])
     local pair = { base = KEYS[key], made = made, digest = digest }
-    local stands = look(pair)
+    local stands, levels = look(pair)
     local current = live(stands, now)
     local record
     if not (current and stays(current, chain, attempt, state)) then
         record = { chain = chain, attempt = after, state = state }
     end
-    store(pair, now, stands, record, storable(kept + offset))
+    store(pair, now, stands, levels, record, storable(kept + offset))
 end
 return redis.status_reply('OK')

@@ -11,7 +11,7 @@ const LARGEST: usize = 256 * 1024 * 1024;
 pub(super) enum Unreadable {
     #[error("a record is cut off")]
     Short,
-    #[error("version {0} of the log's records is not known to this release")]
+    #[error("version {0} of a record is not known to this release")]
     Version(u8),
     #[error("{0} is not what it should be")]
     Field(&'static str),

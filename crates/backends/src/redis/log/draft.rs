@@ -1,0 +1,313 @@
+//! What a call records, sorted: by period and message, in portions that keep the server for a millisecond or so.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use postrider_core::attempt::AttemptRecord;
+use postrider_core::id::{AppId, EndpointId, MessageId};
+use postrider_core::message::MessageRecord;
+use postrider_core::ports::{Destination, LogRecord, PortError};
+use postrider_core::time::Timestamp;
+
+use super::directory::Youngest;
+use super::period::{Period, endpoint_tag, event_tag};
+use super::texts::Common;
+use super::trail::Entry;
+use super::{message, trail};
+use crate::redis::script::Call;
+
+/// Records and entries of one script call.
+const PORTION: usize = 64;
+/// Bytes of one script call; a larger record goes alone.
+const PORTION_BYTES: usize = 128 * 1024;
+/// How much longer than asked for a period may be kept as a whole.
+const SPARE: Duration = Duration::from_secs(24 * 3600);
+
+/// All that a call says about one message.
+#[derive(Debug, Default)]
+struct Draft<'a> {
+    message: Option<&'a MessageRecord>,
+    pairs: BTreeMap<EndpointId, Pair<'a>>,
+}
+
+/// All that a call says about one message at one endpoint.
+#[derive(Debug, Default)]
+struct Pair<'a> {
+    attempts: Vec<&'a AttemptRecord>,
+    state: Option<&'a Destination>,
+}
+
+/// All that a call says about one period.
+#[derive(Debug, Default)]
+struct Drafts<'a> {
+    messages: BTreeMap<MessageId, Draft<'a>>,
+    attempts: Vec<[u8; 44]>,
+    younger: Option<Timestamp>,
+}
+
+/// What one script call stores.
+#[derive(Debug)]
+pub(super) struct Portion<'a> {
+    pub(super) period: Period,
+    /// From when on nothing in the period is younger, as far as this call knows.
+    pub(super) younger: Timestamp,
+    messages: Vec<(MessageId, Option<&'a MessageRecord>, Vec<Entry<'a>>)>,
+    pub(super) attempts: Vec<[u8; 44]>,
+}
+
+/// What a call stores, by period.
+#[derive(Debug, Default)]
+pub(super) struct Sorted<'a>(BTreeMap<Period, Drafts<'a>>);
+
+impl Drafts<'_> {
+    fn younger(&self, period: Period) -> Timestamp {
+        let end = period.hour.end();
+        self.younger.map_or(end, |younger| younger.max(end))
+    }
+}
+
+impl<'a> Sorted<'a> {
+    pub(super) fn new(records: &'a [LogRecord]) -> Self {
+        let mut sorted = Self::default();
+        for record in records {
+            match record {
+                LogRecord::Message(message) => sorted.add_message(message),
+                LogRecord::Attempt(attempt) => sorted.add_attempt(attempt),
+                LogRecord::Destination(state) => sorted.add_state(state),
+            }
+        }
+        sorted
+    }
+
+    fn drafts(&mut self, period: Period, at: Option<Timestamp>) -> &mut Drafts<'a> {
+        let drafts = self.0.entry(period).or_default();
+        let younger = at.map(|at| at + Duration::from_millis(1));
+        drafts.younger = drafts.younger.max(younger);
+        drafts
+    }
+
+    fn draft(&mut self, app: AppId, message: MessageId) -> &mut Draft<'a> {
+        let drafts = self.drafts(Period::of_message(app, message), None);
+        drafts.messages.entry(message).or_default()
+    }
+
+    fn add_message(&mut self, message: &'a MessageRecord) {
+        let event = &message.event;
+        let period = Period::of_message(event.app, event.message);
+        let drafts = self.drafts(period, Some(event.accepted_at));
+        let draft = drafts.messages.entry(event.message).or_default();
+        // One that takes the payload away counts, whichever comes first.
+        if draft.message.is_none() || !message.has_payload {
+            draft.message = Some(message);
+        }
+    }
+
+    fn add_attempt(&mut self, attempt: &'a AttemptRecord) {
+        let period = Period::of_attempt(attempt.app, attempt.id);
+        let mut member = [0; 44];
+        member[..4].copy_from_slice(&endpoint_tag(attempt.endpoint));
+        member[4..24].copy_from_slice(attempt.id.as_bytes());
+        member[24..].copy_from_slice(attempt.message.as_bytes());
+        let drafts = self.drafts(period, Some(attempt.at));
+        drafts.attempts.push(member);
+        let draft = self.draft(attempt.app, attempt.message);
+        let pair = draft.pairs.entry(attempt.endpoint).or_default();
+        if pair.attempts.iter().all(|there| there.id != attempt.id) {
+            pair.attempts.push(attempt);
+        }
+    }
+
+    /// Only the latest counts.
+    fn add_state(&mut self, state: &'a Destination) {
+        let draft = self.draft(state.app, state.message);
+        let pair = draft.pairs.entry(state.endpoint).or_default();
+        if pair.state.is_none_or(|there| there.at <= state.at) {
+            pair.state = Some(state);
+        }
+    }
+
+    pub(super) fn youngest(&self) -> Youngest {
+        let younger = |(period, drafts): (&Period, &Drafts<'_>)| (*period, drafts.younger(*period));
+        self.0.iter().map(younger).collect()
+    }
+
+    pub(super) fn portions(self) -> Vec<Portion<'a>> {
+        let mut portions = Vec::new();
+        for (period, drafts) in self.0 {
+            let mut packing = Packing::new(period, drafts.younger(period));
+            for (id, draft) in drafts.messages {
+                packing.add(id, &draft);
+            }
+            packing.index(&drafts.attempts);
+            portions.append(&mut packing.portions);
+        }
+        portions
+    }
+}
+
+/// Fills portions of one period.
+#[derive(Debug)]
+struct Packing<'a> {
+    period: Period,
+    younger: Timestamp,
+    portions: Vec<Portion<'a>>,
+    /// Room in the last of them.
+    items: usize,
+    bytes: usize,
+}
+
+impl<'a> Packing<'a> {
+    const fn new(period: Period, younger: Timestamp) -> Self {
+        Self {
+            period,
+            younger,
+            portions: Vec::new(),
+            items: 0,
+            bytes: 0,
+        }
+    }
+
+    fn add(&mut self, id: MessageId, draft: &Draft<'a>) {
+        let mut entries: Vec<Entry<'a>> = draft.pairs.values().flat_map(entries).collect();
+        let mut message = draft.message;
+        loop {
+            let rest = entries.split_off(entries.len().min(PORTION));
+            let payload = message.map_or(0, |message| message.event.payload.len());
+            let bytes = payload + entries.iter().map(size).sum::<usize>();
+            let items = entries.len() + usize::from(message.is_some());
+            let portion = self.with_room(items, bytes);
+            portion.messages.push((id, message.take(), entries));
+            if rest.is_empty() {
+                return;
+            }
+            entries = rest;
+        }
+    }
+
+    fn with_room(&mut self, items: usize, bytes: usize) -> &mut Portion<'a> {
+        let fits = self.items + items <= PORTION && self.bytes + bytes <= PORTION_BYTES;
+        if !fits || self.portions.is_empty() {
+            (self.items, self.bytes) = (0, 0);
+            self.begin();
+        }
+        self.items += items;
+        self.bytes += bytes;
+        let last = self.portions.len() - 1;
+        &mut self.portions[last]
+    }
+
+    fn begin(&mut self) {
+        self.portions.push(Portion {
+            period: self.period,
+            younger: self.younger,
+            messages: Vec::new(),
+            attempts: Vec::new(),
+        });
+    }
+
+    /// Spreads the list by endpoint over the portions.
+    fn index(&mut self, attempts: &[[u8; 44]]) {
+        for (number, some) in attempts.chunks(PORTION).enumerate() {
+            if number == self.portions.len() {
+                self.begin();
+            }
+            self.portions[number].attempts = some.to_vec();
+        }
+    }
+}
+
+/// The state goes with the last attempt: usually it came about by it.
+fn entries<'a>(pair: &Pair<'a>) -> Vec<Entry<'a>> {
+    let Some((last, earlier)) = pair.attempts.split_last() else {
+        return pair.state.map(Entry::State).into_iter().collect();
+    };
+    let earlier = earlier.iter().map(|attempt| Entry::Attempt(attempt, None));
+    earlier.chain([Entry::Attempt(last, pair.state)]).collect()
+}
+
+fn size(entry: &Entry<'_>) -> usize {
+    match entry {
+        Entry::Attempt(attempt, _) => attempt.response.len() + attempt.url.len() + 64,
+        Entry::State(_) => 64,
+    }
+}
+
+impl Portion<'_> {
+    fn messages(&self) -> impl Iterator<Item = &MessageRecord> {
+        self.messages.iter().filter_map(|(_, message, _)| *message)
+    }
+
+    pub(super) fn event_ids(&self) -> Vec<[u8; 28]> {
+        let member = |message: &MessageRecord| {
+            let event_id = message.event.event_id.as_ref()?;
+            let mut member = [0; 28];
+            member[..8].copy_from_slice(&event_tag(event_id));
+            member[8..].copy_from_slice(message.event.message.as_bytes());
+            Some(member)
+        };
+        self.messages().filter_map(member).collect()
+    }
+
+    /// Payloads that end before their record may have gone.
+    pub(super) fn ends(&self, retention: Duration) -> Vec<(Timestamp, MessageId)> {
+        let gone = self.period.hour.end() + retention + SPARE;
+        self.messages()
+            .filter(|message| message.has_payload && message.event.payload_until < gone)
+            .map(|message| (message.event.payload_until, message.event.message))
+            .collect()
+    }
+}
+
+/// A portion as bytes.
+#[derive(Debug)]
+pub(super) struct PackedPortion {
+    messages: Vec<(MessageId, Option<message::Packed>, Vec<Vec<u8>>)>,
+    responses: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl PackedPortion {
+    pub(super) fn new(portion: &Portion<'_>, common: &mut Common) -> Result<Self, PortError> {
+        let mut packed = Self {
+            messages: Vec::new(),
+            responses: Vec::new(),
+        };
+        for (id, message, entries) in &portion.messages {
+            let message = message.map(|message| message::pack(message, common));
+            let mut list = Vec::new();
+            for entry in entries {
+                let entry = trail::pack(entry, common);
+                list.push(entry.entry);
+                let response = entry.apart;
+                let response = response.map(|(id, bytes)| (id.as_bytes().to_vec(), bytes));
+                packed.responses.extend(response);
+            }
+            packed.messages.push((*id, message.transpose()?, list));
+        }
+        Ok(packed)
+    }
+
+    pub(super) fn added_to(self, mut call: Call<'_>) -> Call<'_> {
+        call = call.arg(self.responses.len());
+        for (attempt, bytes) in self.responses {
+            call = call.arg(attempt).arg(bytes);
+        }
+        call = call.arg(self.messages.len());
+        for (id, message, entries) in self.messages {
+            let (record, large) = match message {
+                Some(packed) => (packed.record, packed.apart.unwrap_or_default()),
+                None => Default::default(),
+            };
+            call = call.arg(id.as_bytes().as_slice()).arg(record).arg(large);
+            call = with_list(call, &entries);
+        }
+        call
+    }
+}
+
+pub(super) fn with_list<'a>(mut call: Call<'a>, members: &[impl AsRef<[u8]>]) -> Call<'a> {
+    call = call.arg(members.len());
+    for member in members {
+        call = call.arg(member.as_ref());
+    }
+    call
+}

@@ -1,0 +1,169 @@
+//! Whether the registry is all there: what this process remembers of it, held against what Redis says.
+//!
+//! | Redis says | remembered | then |
+//! |---|---|---|
+//! | no epoch | anything | lost: an import is needed, or an installation was never founded |
+//! | an epoch | none | it is taken for right: this process has nothing to compare |
+//! | the same epoch, a version that was reached | | well |
+//! | the same epoch, a lower version | | lost its latest changes: Redis came back from an older state of its files |
+//! | another epoch, of an import, a higher version | | well; anything may have changed |
+//! | another epoch, founded anew | | lost: somebody began with nothing, and this process knows of more |
+//!
+//! Answers may overtake each other: an answer is judged by what was remembered when its question was asked.
+
+/// What a script found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) epoch: Option<String>,
+    pub(super) version: u64,
+}
+
+/// Why the registry cannot be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Loss {
+    NoEpoch,
+    Rewound { seen: u64, found: u64 },
+    FoundedAnew,
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoEpoch => f.write_str(
+                "Redis holds no registry, or lost it; import a backup or found it anew: \
+                 postrider registry import FILE | postrider registry init",
+            ),
+            Self::Rewound { seen, found } => write!(
+                f,
+                "Redis went back from version {seen} to {found} and lost the latest changes; nodes that remember them \
+                 are putting them back. If this stays, import a backup: postrider registry import FILE"
+            ),
+            Self::FoundedAnew => f.write_str(
+                "the registry was founded anew while this process remembers another; import a backup \
+                 (postrider registry import FILE), or restart this process if nothing is to be kept",
+            ),
+        }
+    }
+}
+
+/// What is remembered when a question is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    pub(super) epoch: Option<String>,
+    /// The newest version that was ever seen.
+    pub(super) seen: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Well,
+    /// Well, and anything may have changed.
+    Renewed,
+    Lost(Loss),
+}
+
+/// How the epoch of an import begins; that of a registry that was founded with nothing in it begins with another letter.
+pub(super) const IMPORTED: char = 'i';
+pub(super) const FOUNDED: char = 'f';
+
+impl Memory {
+    /// Judges what was found by `before`, what was remembered when it was asked for, and remembers it if it is right.
+    pub(super) fn judge(&mut self, before: &Self, found: &Standing) -> Verdict {
+        let Some(epoch) = &found.epoch else {
+            return Verdict::Lost(Loss::NoEpoch);
+        };
+        let asked_of = before.epoch.as_ref().unwrap_or(epoch);
+        let behind = found.version < before.seen;
+        let rewound = Loss::Rewound {
+            seen: before.seen,
+            found: found.version,
+        };
+        if epoch == asked_of {
+            if behind {
+                return Verdict::Lost(rewound);
+            }
+            // An answer from before an import that another answer has told of already says nothing any more.
+            if self.epoch.is_none() || self.epoch.as_ref() == Some(epoch) {
+                self.remember(epoch, found.version);
+            }
+            return Verdict::Well;
+        }
+        if self.epoch.as_ref() == Some(epoch) {
+            // Somebody else's answer has told of the import already.
+            self.remember(epoch, found.version);
+            return Verdict::Well;
+        }
+        if !epoch.starts_with(IMPORTED) {
+            return Verdict::Lost(Loss::FoundedAnew);
+        }
+        if behind {
+            return Verdict::Lost(rewound);
+        }
+        self.remember(epoch, found.version);
+        Verdict::Renewed
+    }
+
+    fn remember(&mut self, epoch: &str, version: u64) {
+        self.epoch = Some(epoch.to_owned());
+        self.seen = self.seen.max(version);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(epoch: &str, version: u64) -> Standing {
+        Standing {
+            epoch: (!epoch.is_empty()).then(|| epoch.to_owned()),
+            version,
+        }
+    }
+
+    fn memory(epoch: &str, seen: u64) -> Memory {
+        Memory {
+            epoch: Some(epoch.to_owned()),
+            seen,
+        }
+    }
+
+    #[test]
+    fn follows_the_table() {
+        let rewound = |found| Verdict::Lost(Loss::Rewound { seen: 10, found });
+        let cases = [
+            ("", 11, Verdict::Lost(Loss::NoEpoch)),
+            ("f1", 10, Verdict::Well),
+            ("f1", 9, rewound(9)),
+            ("i2", 11, Verdict::Renewed),
+            ("i2", 9, rewound(9)),
+            ("f2", 11, Verdict::Lost(Loss::FoundedAnew)),
+        ];
+        for (epoch, version, verdict) in cases {
+            let mut memory = memory("f1", 10);
+            let before = memory.clone();
+            assert_eq!(
+                memory.judge(&before, &standing(epoch, version)),
+                verdict,
+                "{epoch} {version}"
+            );
+            assert!(memory.seen >= 10);
+        }
+        let mut blank = Memory::default();
+        let verdict = blank.judge(&Memory::default(), &standing("f1", 3));
+        assert_eq!((verdict, blank), (Verdict::Well, memory("f1", 3)));
+    }
+
+    #[test]
+    fn answers_that_were_overtaken_are_no_alarm() {
+        let before = memory("f1", 10);
+        let mut after = memory("f1", 12);
+        let verdict = after.judge(&before, &standing("f1", 11));
+        assert_eq!((verdict, after.seen), (Verdict::Well, 12));
+        let mut after = memory("i2", 20);
+        let verdict = after.judge(&before, &standing("f1", 11));
+        assert_eq!((verdict, after), (Verdict::Well, memory("i2", 20)));
+        let mut after = memory("i2", 20);
+        let verdict = after.judge(&before, &standing("i2", 15));
+        assert_eq!((verdict, after), (Verdict::Well, memory("i2", 20)));
+    }
+}
