@@ -57,13 +57,13 @@ impl Connection {
         &self,
         client: TcpStream,
         server: TcpStream,
-        rules: watch::Receiver<Rules>,
+        rules: &watch::Sender<Rules>,
     ) {
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        let there = self.pump(Way::ToServer, from_client, to_server, rules.clone());
-        let back = self.pump(Way::ToClient, from_server, to_client, rules.clone());
+        let there = self.pump(Way::ToServer, from_client, to_server, rules);
+        let back = self.pump(Way::ToClient, from_server, to_client, rules);
         tokio::select! {
             () = there => {}
             () = back => {}
@@ -73,7 +73,8 @@ impl Connection {
     }
 
     /// Completes when this connection is not to be.
-    async fn barred(&self, mut rules: watch::Receiver<Rules>) {
+    async fn barred(&self, rules: &watch::Sender<Rules>) {
+        let mut rules = rules.subscribe();
         let barred = rules.wait_for(|rules| rules.bars(&self.face()));
         if barred.await.is_err() {
             pending::<()>().await;
@@ -85,8 +86,9 @@ impl Connection {
         way: Way,
         mut from: OwnedReadHalf,
         mut to: OwnedWriteHalf,
-        mut rules: watch::Receiver<Rules>,
+        all_rules: &watch::Sender<Rules>,
     ) {
+        let mut rules = all_rules.subscribe();
         let mut frames = Frames::default();
         let mut backlog: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
         let mut chunk = vec![0; CHUNK];
@@ -94,7 +96,7 @@ impl Connection {
             tokio::select! {
                 read = from.read(&mut chunk), if backlog.len() < BACKLOG => {
                     let Some(count @ 1..) = read.ok() else { break };
-                    self.notice(way, &mut frames, &chunk[..count]);
+                    self.notice(way, &mut frames, &chunk[..count], all_rules);
                     // A face that is known only now may be one that is not to be.
                     if rules.borrow().bars(&self.face()) {
                         return;
@@ -137,17 +139,21 @@ impl Connection {
         sleep_until(*due).await;
     }
 
-    fn notice(&self, way: Way, frames: &mut Frames, bytes: &[u8]) {
+    fn notice(&self, way: Way, frames: &mut Frames, bytes: &[u8], rules: &watch::Sender<Rules>) {
         *self.bytes.lock().entry(way).or_default() += bytes.len() as u64;
-        for method in frames.feed(bytes) {
-            *self.seen.lock().entry((way, method)).or_default() += 1;
-        }
         if way == Way::ToServer {
             let mut face = self.face.lock();
             if face.name.is_none() {
                 face.name = connection_name(bytes);
             }
             face.subscribed |= subscribes(bytes);
+        }
+        let face = self.face();
+        for method in frames.feed(bytes) {
+            *self.seen.lock().entry((way, method)).or_default() += 1;
+            if rules.borrow().has_trap(&face, (way, method)) {
+                rules.send_modify(|rules| rules.spring(&face, (way, method)));
+            }
         }
     }
 }

@@ -102,6 +102,11 @@ impl Proxy {
         self.change(|rules| rules.hold(who, way));
     }
 
+    /// The same, as soon as this method is seen, once: nothing that answers it is passed on.
+    pub fn hold_from(&self, who: Who, seen: (Way, Method), way: Way) {
+        self.change(|rules| rules.hold_from(who, seen, way));
+    }
+
     /// Passes on what was held, and goes on so.
     pub fn release(&self, who: &Who, way: Way) {
         self.change(|rules| rules.release(who, way));
@@ -197,10 +202,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         }
         let connection = Arc::new(Connection::default());
         shared.connections.lock().push(Arc::clone(&connection));
-        let (server, rules) = (shared.server.clone(), shared.rules.subscribe());
+        let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            match TcpStream::connect(&server).await {
-                Ok(server) => connection.run(client, server, rules).await,
+            match TcpStream::connect(&shared.server).await {
+                Ok(server) => connection.run(client, server, &shared.rules).await,
                 Err(_) => reset(client),
             }
             connection.cut();

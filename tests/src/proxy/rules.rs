@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Way, Who};
+use super::{Method, Way, Who};
 
 /// What is known of a connection.
 #[derive(Debug, Default, Clone)]
@@ -23,8 +23,17 @@ impl Face {
     }
 }
 
+/// What a method sets off.
+#[derive(Debug, Clone)]
+struct Trap {
+    who: Who,
+    seen: (Way, Method),
+    then_hold: Way,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Rules {
+    traps: Vec<Trap>,
     held: Vec<(Who, Way)>,
     delayed: Vec<(Who, Way, Duration)>,
     pub(super) barred: Vec<Who>,
@@ -34,6 +43,27 @@ pub(super) struct Rules {
 impl Rules {
     pub(super) fn hold(&mut self, who: Who, way: Way) {
         self.held.push((who, way));
+    }
+
+    pub(super) fn hold_from(&mut self, who: Who, seen: (Way, Method), then_hold: Way) {
+        self.traps.push(Trap {
+            who,
+            seen,
+            then_hold,
+        });
+    }
+
+    /// Whether a method that was seen on a connection sets something off.
+    pub(super) fn has_trap(&self, face: &Face, seen: (Way, Method)) -> bool {
+        let mut traps = self.traps.iter();
+        traps.any(|trap| trap.seen == seen && face.is(&trap.who))
+    }
+
+    pub(super) fn spring(&mut self, face: &Face, seen: (Way, Method)) {
+        let springs = |trap: &mut Trap| trap.seen == seen && face.is(&trap.who);
+        for trap in self.traps.extract_if(.., springs) {
+            self.held.push((trap.who, trap.then_hold));
+        }
     }
 
     pub(super) fn release(&mut self, who: &Who, way: Way) {

@@ -171,6 +171,24 @@ async fn refuses_and_accepts_again() {
 }
 
 #[tokio::test]
+async fn holds_the_answer_to_a_method() {
+    let network = Network::new().await;
+    let mut line = network.connect(b"AMQP\0\0\x09\x01").await;
+    network
+        .proxy
+        .hold_from(Who::All, (Way::ToServer, PUBLISH), Way::ToClient);
+    line.server.write_all(b"before").await.unwrap();
+    assert_eq!(read(&mut line.client, 6).await, b"before");
+    let publish = [1, 0, 1, 0, 0, 0, 4, 0, 60, 0, 40, 0xce];
+    line.client.write_all(&publish).await.unwrap();
+    assert_eq!(read(&mut line.server, publish.len()).await, publish);
+    line.server.write_all(b"after").await.unwrap();
+    assert!(is_silent(&mut line.client).await);
+    network.proxy.release(&Who::All, Way::ToClient);
+    assert_eq!(read(&mut line.client, 5).await, b"after");
+}
+
+#[tokio::test]
 async fn counts_the_methods_that_it_sees() {
     let network = Network::new().await;
     let ack = [1, 0, 1, 0, 0, 0, 4, 0, 60, 0, 80, 0xce];
