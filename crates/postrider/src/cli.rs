@@ -179,7 +179,7 @@ macro_rules! selection {
 selection!(All, _setting => true);
 selection!(
     /// `dev` is embedded and has all roles.
-    ForDev, setting => !matches!(setting.key, "broker" | "store" | "log_store" | "roles")
+    ForDev, setting => !matches!(setting.key, "broker" | "store" | "log_store" | "log_max_bytes" | "roles")
 );
 selection!(ForToken, setting => setting.key == "jwt_secret_file");
 selection!(ForHealth, setting => setting.key == "metrics_listen");

@@ -102,10 +102,10 @@ impl Node {
         let draining = CancellationToken::new();
         let health = Health::new(ports.clone(), config.process.roles, draining.clone());
         let chores = Chores::default();
-        if let Installation::Shared(shared) = &installation {
-            if let Some(joining) = Joining::begin(shared.clone()).await {
-                chores.start(joining);
-            }
+        if let Installation::Shared(shared) = &installation
+            && let Some(joining) = Joining::begin(shared.clone()).await
+        {
+            chores.start(joining);
         }
         chores.start(RegistryChanges::before_first_use(ports.clone(), Arc::clone(&cache)).await);
 

@@ -34,6 +34,7 @@ macro_rules! cases {
                 nobody_waits_for_what_is_lost_for_good
                 what_cannot_be_read_is_said_to_be_corrupt;
             crashes:
+                notices_are_heard
                 changes_are_told_where_notices_are_lost
                 a_change_is_told_though_its_writer_died
                 a_creation_that_was_only_begun_is_nothing

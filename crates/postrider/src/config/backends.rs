@@ -36,7 +36,7 @@ pub(super) static LOG_STORE: Setting = Setting {
     form: "the URL of a Redis server as for the store",
     default: DefaultValue::Absent("the store"),
     shown: Shown::WithoutPassword,
-    help: "Where the log of messages and attempts is kept, if not in the store: it is the largest part and the one that can be lost without losing a delivery.",
+    help: "Where the log of messages and attempts is kept, if not in the store. It is the largest part, and the one that can be lost without losing a delivery.",
 };
 
 pub(super) static LOG_MAX_BYTES: Setting = Setting {
@@ -45,7 +45,7 @@ pub(super) static LOG_MAX_BYTES: Setting = Setting {
     form: "a number of bytes, or of KiB, MiB or GiB, from 16MiB",
     default: DefaultValue::Text("4GiB"),
     shown: Shown::Whole,
-    help: "How much memory the log may take in Redis; its oldest hours are dropped beyond that, and when Redis is filled to 80 % of its `maxmemory`. Without effect on the embedded backends.",
+    help: "How much memory the log may take in Redis. Its oldest hours are dropped beyond that, and when Redis is filled to 80 % of its `maxmemory`. Without effect on the embedded backends.",
 };
 
 pub(super) static DATA: Setting = Setting {
@@ -82,7 +82,7 @@ enum Backend {
 #[derive(Debug, Clone)]
 pub enum Choice {
     Embedded,
-    Servers(Servers),
+    Servers(Box<Servers>),
 }
 
 /// URLs, with where they came from.
@@ -133,11 +133,11 @@ impl Backends {
                         }
                     },
                 };
-                Ok(Choice::Servers(Servers {
+                Ok(Choice::Servers(Box::new(Servers {
                     broker: self.broker.with(broker.clone()),
                     store: self.store.with(store.clone()),
                     log_store,
-                }))
+                })))
             }
             (Backend::Server(_), Backend::Embedded) => Err(ConfigError::of(
                 &self.broker.given,

@@ -167,20 +167,21 @@ async fn check_shows_what_is_in_force_and_tries_it() {
         .collect();
     insta::assert_snapshot!(shown.join("\n"));
 
-    let later = run(check(&[
+    let away = run(check(&[
         "--broker",
-        "amqp://me:hush@localhost",
+        "amqp://me:hush@127.0.0.1:1",
         "--store",
-        "redis://localhost",
+        "redis://127.0.0.1:1",
     ]))
     .await;
-    assert_eq!(later.code, Some(1));
+    assert_eq!(away.code, Some(1));
     assert!(
-        later.out.contains("RabbitMQ")
-            && later.out.contains("Redis")
-            && !later.out.contains("hush"),
+        away.out.contains("FAIL  broker")
+            && away.out.contains("FAIL  registry")
+            && away.out.contains("FAIL  log")
+            && !away.out.contains("hush"),
         "{}",
-        later.out
+        away.out
     );
 
     let server = Server::start(serve(data.path())).await;

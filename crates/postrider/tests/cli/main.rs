@@ -9,4 +9,5 @@
 mod commands;
 mod dev;
 mod program;
+mod registry;
 mod serve;

@@ -147,9 +147,10 @@ async fn an_outcome_that_had_to_wait_for_the_store_is_remembered_from_then_on() 
 
 #[tokio::test(start_paused = true)]
 async fn what_is_set_apart_is_tried_item_by_item() {
-    let world = World::new(|_, _| Play::Status(200)).await;
+    let mut world = World::new(|_, _| Play::Status(200)).await;
     world.endpoint().await;
     assert!(world.drain().await);
+    world.reopen().await;
     let items = vec![world.item(Work::Match).await, world.item(Work::Match).await];
     world.publish(items).await;
     let now = world.clock.now();

@@ -142,15 +142,20 @@ impl World {
     /// Stops and starts everything but the subscriber.
     pub(crate) async fn restart(mut self) -> Self {
         assert!(self.engine.drain(GRACE).await.clean);
-        self.embedded.close().await;
-        self.embedded = Embedded::open(self.directory.path(), Options::default()).unwrap();
-        self.ports = self.embedded.ports();
-        self.store = Away::new(self.embedded.ports().limits);
+        self.reopen().await;
         self.metrics = prometheus::Registry::new();
         let parts = (&self.config, &self.metrics, &self.store);
         (self.engine, self.settled) =
             start(self.embedded.ports(), &self.sender, &self.clock, parts);
         self
+    }
+
+    /// Opens what a drained engine has left, without another engine.
+    pub(crate) async fn reopen(&mut self) {
+        self.embedded.close().await;
+        self.embedded = Embedded::open(self.directory.path(), Options::default()).unwrap();
+        self.ports = self.embedded.ports();
+        self.store = Away::new(self.embedded.ports().limits);
     }
 
     /// Drains and reports whether everything that was begun was settled.

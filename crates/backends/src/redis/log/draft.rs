@@ -10,10 +10,10 @@ use postrider_core::ports::{Destination, LogRecord, PortError};
 use postrider_core::time::Timestamp;
 
 use super::directory::Youngest;
-use super::period::{Period, endpoint_tag, event_tag};
+use super::period::{Period, event_tag};
 use super::texts::Common;
 use super::trail::Entry;
-use super::{message, trail};
+use super::{by_endpoint, message, trail};
 use crate::redis::script::Call;
 
 /// Records and entries of one script call.
@@ -41,7 +41,7 @@ struct Pair<'a> {
 #[derive(Debug, Default)]
 struct Drafts<'a> {
     messages: BTreeMap<MessageId, Draft<'a>>,
-    attempts: Vec<[u8; 44]>,
+    attempts: Vec<by_endpoint::Member>,
     younger: Option<Timestamp>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Portion<'a> {
     /// From when on nothing in the period is younger, as far as this call knows.
     pub(super) younger: Timestamp,
     messages: Vec<(MessageId, Option<&'a MessageRecord>, Vec<Entry<'a>>)>,
-    pub(super) attempts: Vec<[u8; 44]>,
+    pub(super) attempts: Vec<by_endpoint::Member>,
 }
 
 /// What a call stores, by period.
@@ -104,12 +104,8 @@ impl<'a> Sorted<'a> {
 
     fn add_attempt(&mut self, attempt: &'a AttemptRecord) {
         let period = Period::of_attempt(attempt.app, attempt.id);
-        let mut member = [0; 44];
-        member[..4].copy_from_slice(&endpoint_tag(attempt.endpoint));
-        member[4..24].copy_from_slice(attempt.id.as_bytes());
-        member[24..].copy_from_slice(attempt.message.as_bytes());
         let drafts = self.drafts(period, Some(attempt.at));
-        drafts.attempts.push(member);
+        drafts.attempts.push(by_endpoint::member(attempt));
         let draft = self.draft(attempt.app, attempt.message);
         let pair = draft.pairs.entry(attempt.endpoint).or_default();
         if pair.attempts.iter().all(|there| there.id != attempt.id) {
@@ -206,7 +202,7 @@ impl<'a> Packing<'a> {
     }
 
     /// Spreads the list by endpoint over the portions.
-    fn index(&mut self, attempts: &[[u8; 44]]) {
+    fn index(&mut self, attempts: &[by_endpoint::Member]) {
         for (number, some) in attempts.chunks(PORTION).enumerate() {
             if number == self.portions.len() {
                 self.begin();

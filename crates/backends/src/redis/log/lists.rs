@@ -19,18 +19,21 @@ use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{AttemptFilter, MessageFilter, PortError};
 use postrider_core::time::Timestamp;
 
+use super::by_endpoint::Listed;
 use super::filter::{wants_attempt, wants_message};
 use super::found::message_in;
-use super::period::{Hour, Period, endpoint_tag};
-use super::{RedisLog, corrupt, message};
+use super::period::{Hour, Period};
+use super::{RedisLog, by_endpoint, corrupt, message};
 use crate::redis::error::Asked;
-use crate::redis::pack::{Result, Unreadable};
+use crate::redis::pack::Result;
 use crate::redis::walk::{Walk, members};
 
 /// Hours that are read at a time.
 const HOURS: usize = 16;
 /// Rows that are read at a time within an hour: as many as the page wants, but no fewer and no more than this.
 const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
+/// Members of a list by endpoint that are read at a time where their outcomes were not wanted.
+const MEMBERS: usize = 2_048;
 /// By how much clocks of those who record may differ.
 const CLOCKS_APART: Duration = Duration::from_secs(3600);
 
@@ -102,26 +105,46 @@ impl RedisLog {
         filter: &AttemptFilter,
         walk: Walk<AttemptId>,
     ) -> std::result::Result<Vec<AttemptRecord>, PortError> {
-        let keys = period.keys(self.server.space());
-        let tag = endpoint_tag(endpoint);
-        let portion = walk.wanted().clamp(*ROWS.start(), *ROWS.end());
+        let mut portion = walk.wanted().clamp(*ROWS.start(), *ROWS.end());
         let mut from = walk.from;
         let mut rows = Vec::new();
         loop {
-            let after = from.as_ref().map(|id| id.as_bytes().as_slice());
-            let command = members(keys.by_endpoint(), &tag, after, walk.descending, portion);
-            let found: Vec<Vec<u8>> = self.ask(Asked::Read, &command).await?;
-            let named: Result<Vec<_>> = found.iter().map(|member| attempt_in(member)).collect();
-            let named = named.map_err(corrupt)?;
-            let found = self.attempts_named(period.app, &named).await?;
-            let wanted =
-                |row: &AttemptRecord| row.endpoint == endpoint && wants_attempt(filter, row);
-            rows.extend(found.into_iter().filter(wanted));
-            if named.len() < portion || rows.len() >= walk.wanted() {
+            let listed = self.listed(period, endpoint, from, walk.descending, portion);
+            let listed = listed.await?;
+            let named = listed.iter().filter(|row| row.may_be_wanted(filter));
+            let named: Vec<_> = named.map(|row| (row.attempt, row.message)).collect();
+            for named in named.chunks(*ROWS.end()) {
+                if rows.len() < walk.wanted() {
+                    let found = self.attempts_named(period.app, named).await?;
+                    let here = found.into_iter().filter(|row| row.endpoint == endpoint);
+                    rows.extend(here.filter(|row| wants_attempt(filter, row)));
+                }
+            }
+            if listed.len() < portion || rows.len() >= walk.wanted() {
                 return Ok(rows);
             }
-            from = named.last().map(|(attempt, _)| *attempt);
+            from = listed.last().map(|row| row.attempt);
+            if named.is_empty() {
+                portion = MEMBERS;
+            }
         }
+    }
+
+    async fn listed(
+        &self,
+        period: Period,
+        endpoint: EndpointId,
+        from: Option<AttemptId>,
+        descending: bool,
+        count: usize,
+    ) -> std::result::Result<Vec<Listed>, PortError> {
+        let keys = period.keys(self.server.space());
+        let from = from.as_ref().map(|id| id.as_bytes().as_slice());
+        let tag = by_endpoint::tag(endpoint);
+        let command = members(keys.by_endpoint(), &tag, from, descending, count);
+        let found: Vec<Vec<u8>> = self.ask(Asked::Read, &command).await?;
+        let found: Result<Vec<_>> = found.into_iter().map(by_endpoint::read).collect();
+        found.map_err(corrupt)
     }
 
     /// Looks into hours, in their order, until there are `wanted` rows: into one, then into several at a time.
@@ -186,17 +209,6 @@ fn messages(found: Vec<Vec<u8>>) -> Result<(Option<MessageId>, Vec<message::Foun
         }
     }
     Ok((last, messages))
-}
-
-/// An attempt and its message, as they stand behind the tag of their endpoint.
-fn attempt_in(member: &[u8]) -> Result<(AttemptId, MessageId)> {
-    let ids = member.get(4..).ok_or(Unreadable::Short)?;
-    let (attempt, message) = ids.split_first_chunk().ok_or(Unreadable::Short)?;
-    let message = message.try_into().map_err(|_| Unreadable::Short)?;
-    Ok((
-        AttemptId::from_bytes(*attempt),
-        MessageId::from_bytes(message),
-    ))
 }
 
 #[cfg(test)]

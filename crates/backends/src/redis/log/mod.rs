@@ -17,6 +17,7 @@
 //! **Bounds.** The log keeps an account of its bytes. Beyond its limit, or where the server runs out of memory, the oldest
 //! periods go ([`pressure`]).
 
+mod by_endpoint;
 mod directory;
 mod draft;
 mod filter;

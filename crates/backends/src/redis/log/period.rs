@@ -3,7 +3,7 @@
 //! | key | type | holds |
 //! |---|---|---|
 //! | `{a<app>.<hour>}hr` | sorted set | message, record, trail: see [`super::message`] and [`super::trail`] |
-//! | `{a<app>.<hour>}he` | sorted set | tag of the endpoint (4 bytes), attempt, message: attempts of this hour by endpoint |
+//! | `{a<app>.<hour>}he` | sorted set | tag of the endpoint (3 bytes), attempt, message, outcome (1): attempts of this hour by endpoint |
 //! | `{a<app>.<hour>}hi` | sorted set | hash of the event id (8 bytes), message: messages with an event id |
 //! | `{a<app>.<hour>}hx` | sorted set | message by the end of its payload, where that is before the log's |
 //! | `{a<app>.<hour>}ht` | hash | texts by their hash ([`super::texts`]); under the empty field the period's bytes |
@@ -19,7 +19,7 @@
 
 use std::time::Duration;
 
-use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
+use postrider_core::id::{AppId, AttemptId, MessageId};
 use postrider_core::name::Uid;
 use postrider_core::time::Timestamp;
 
@@ -135,13 +135,6 @@ pub(super) fn ends(space: &Space) -> Vec<u8> {
 
 pub(super) fn account(space: &Space) -> Vec<u8> {
     space.key(&Tag::installation(), "hb", &[])
-}
-
-/// What stands for an endpoint in lists: four of its random bytes. Two endpoints may share them; whoever lists looks
-/// at the endpoint in the attempt's record.
-pub(super) fn endpoint_tag(endpoint: EndpointId) -> [u8; 4] {
-    let [.., a, b, c, d] = *endpoint.as_bytes();
-    [a, b, c, d]
 }
 
 /// What stands for an event id in the index. Two may share it; whoever looks compares the event id itself.

@@ -25,6 +25,7 @@ mod scripts;
 mod sight;
 mod standing;
 mod store;
+mod stream;
 mod transfer;
 mod uids;
 mod walk;

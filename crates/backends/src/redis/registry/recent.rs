@@ -20,7 +20,7 @@ use super::ring::Told;
 /// Redis writes its log out every second: what is still there after this long stays.
 const DURABLE_AFTER: Duration = Duration::from_secs(5);
 /// By then every process that lives has put its own changes back.
-const SETTLED_AFTER: Duration = Duration::from_secs(15);
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// Changes that are remembered. Only a burst within seconds has more, and loses the protection of its oldest.
 const CAPACITY: usize = 10_000;
 

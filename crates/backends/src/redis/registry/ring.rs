@@ -72,7 +72,7 @@ impl Ring {
             .iter()
             .skip_while(|told| told.position <= since.0);
         let apps: Vec<_> = new.map(|told| (told.app, told.version)).collect();
-        (!apps.is_empty()).then(|| Changes {
+        (!apps.is_empty()).then_some(Changes {
             cursor: ChangeCursor(self.position),
             apps: Some(apps),
         })

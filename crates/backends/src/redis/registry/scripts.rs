@@ -23,6 +23,7 @@ scripts! {
     look: "state" "look";
     poll: "state" "poll";
     raise: "state" "raise";
+    mend: "state" "mend";
     put_app: "app" "put_app";
     delete_app: "app" "delete_app";
     put_endpoint: "app" "put_endpoint";

@@ -5,6 +5,7 @@
 //! | no epoch | anything | lost: an import is needed, or an installation was never founded |
 //! | an epoch | none | it is taken for right: this process has nothing to compare |
 //! | the same epoch, a version that was reached | | well |
+//! | the same epoch, and that it is being mended | | lost, until everybody has put back what it wrote |
 //! | the same epoch, a lower version | | lost its latest changes: Redis came back from an older state of its files |
 //! | another epoch, of an import, a higher version | | well; anything may have changed |
 //! | another epoch, founded anew | | lost: somebody began with nothing, and this process knows of more |
@@ -16,6 +17,20 @@
 pub(super) struct Standing {
     pub(super) epoch: Option<String>,
     pub(super) version: u64,
+    pub(super) mending: bool,
+}
+
+/// As scripts return it.
+pub(super) type Found = (Option<String>, u64, bool);
+
+impl From<Found> for Standing {
+    fn from((epoch, version, mending): Found) -> Self {
+        Self {
+            epoch,
+            version,
+            mending,
+        }
+    }
 }
 
 /// Why the registry cannot be trusted.
@@ -23,7 +38,15 @@ pub(super) struct Standing {
 pub(super) enum Loss {
     NoEpoch,
     Rewound { seen: u64, found: u64 },
+    Mending,
     FoundedAnew,
+}
+
+impl Loss {
+    /// Whether it passes by itself.
+    pub(super) const fn is_mended(&self) -> bool {
+        matches!(self, Self::Rewound { .. } | Self::Mending)
+    }
 }
 
 impl std::fmt::Display for Loss {
@@ -37,6 +60,10 @@ impl std::fmt::Display for Loss {
                 f,
                 "Redis went back from version {seen} to {found} and lost the latest changes; nodes that remember them \
                  are putting them back. If this stays, import a backup: postrider registry import FILE"
+            ),
+            Self::Mending => f.write_str(
+                "Redis went back to an older state and lost the latest changes; nodes that remember them are putting \
+                 them back, which takes some seconds",
             ),
             Self::FoundedAnew => f.write_str(
                 "the registry was founded anew while this process remembers another; import a backup \
@@ -82,6 +109,9 @@ impl Memory {
             if behind {
                 return Verdict::Lost(rewound);
             }
+            if found.mending {
+                return Verdict::Lost(Loss::Mending);
+            }
             // An answer from before an import that another answer has told of already says nothing any more.
             if self.epoch.is_none() || self.epoch.as_ref() == Some(epoch) {
                 self.remember(epoch, found.version);
@@ -117,6 +147,7 @@ mod tests {
         Standing {
             epoch: (!epoch.is_empty()).then(|| epoch.to_owned()),
             version,
+            mending: false,
         }
     }
 
@@ -148,6 +179,14 @@ mod tests {
             );
             assert!(memory.seen >= 10);
         }
+        let mut well = memory("f1", 10);
+        let before = well.clone();
+        let mending = Standing {
+            mending: true,
+            ..standing("f1", 12)
+        };
+        let verdict = well.judge(&before, &mending);
+        assert_eq!(verdict, Verdict::Lost(Loss::Mending));
         let mut blank = Memory::default();
         let verdict = blank.judge(&Memory::default(), &standing("f1", 3));
         assert_eq!((verdict, blank), (Verdict::Well, memory("f1", 3)));

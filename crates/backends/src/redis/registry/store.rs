@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use postrider_core::id::{AppId, OrgId};
-use postrider_core::ports::{ChangeCursor, Changes, PortError};
+use postrider_core::ports::PortError;
 use redis::FromRedisValue;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -14,10 +14,9 @@ use tracing::{error, info};
 use super::PART;
 use super::names::Names;
 use super::recent::{Recent, Watched};
-use super::records;
-use super::ring::{CAPACITY, Ring, Told};
+use super::ring::Ring;
 use super::scripts::SCRIPTS;
-use super::standing::{FOUNDED, IMPORTED, Loss, Memory, Standing, Verdict};
+use super::standing::{Found, Loss, Memory, Standing, Verdict};
 use crate::redis::error::{Asked, told};
 use crate::redis::script::Call;
 use crate::redis::server::{Link, Server};
@@ -26,8 +25,6 @@ use crate::redis::server::{Link, Server};
 const FRESH: Duration = Duration::from_secs(2);
 /// Changes that Redis keeps.
 const KEPT_CHANGES: usize = 8_192;
-/// How long an intent stays open before others see to it.
-const OVERDUE: Duration = Duration::from_secs(1);
 /// How long the deletion of an application is remembered in its slot: longer than any writer can be slow.
 pub(super) const TOMBSTONE: Duration = Duration::from_secs(24 * 3600);
 
@@ -36,10 +33,10 @@ pub(super) const TOMBSTONE: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Store {
     server: Arc<Server>,
     pub(super) names: Names,
-    state: Mutex<State>,
-    ring: Mutex<Ring>,
+    pub(super) state: Mutex<State>,
+    pub(super) ring: Mutex<Ring>,
     /// Ticks whenever the ring or the trouble has changed.
-    ticks: watch::Sender<u64>,
+    pub(super) ticks: watch::Sender<u64>,
     /// Wakes the watcher.
     pub(super) nudge: Notify,
     pub(super) recent: Mutex<Recent>,
@@ -47,13 +44,13 @@ pub(super) struct Store {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     memory: Memory,
     /// When the registry was last known to be well.
     well_at: Option<Instant>,
-    loss: Option<(Loss, Instant)>,
+    pub(super) loss: Option<(Loss, Instant)>,
     /// What the last poll said, where it failed.
-    trouble: Option<PortError>,
+    pub(super) trouble: Option<PortError>,
 }
 
 /// Whether a change goes ahead although the registry counts as lost: putting back does.
@@ -144,12 +141,21 @@ impl Store {
         answer.map_err(|error| told(PART, Asked::Read, &error))
     }
 
-    fn keys(&self) -> Vec<&[u8]> {
+    pub(super) fn keys(&self) -> Vec<&[u8]> {
         self.names.installation.iter().map(Vec::as_slice).collect()
     }
 
     pub(super) fn memory(&self) -> Memory {
         self.state.lock().memory.clone()
+    }
+
+    /// Whether what is lost is being put back.
+    pub(super) fn is_mended(&self) -> bool {
+        let state = self.state.lock();
+        state
+            .loss
+            .as_ref()
+            .is_some_and(|(loss, _)| loss.is_mended())
     }
 
     /// When Redis was first found to have gone back, if it has.
@@ -175,7 +181,7 @@ impl Store {
     }
 
     /// Takes note of what a script found; an error where that means that the registry is lost.
-    fn judge(&self, before: &Memory, found: &Standing) -> Result<String, PortError> {
+    pub(super) fn judge(&self, before: &Memory, found: &Standing) -> Result<String, PortError> {
         let mut state = self.state.lock();
         let verdict = state.memory.judge(before, found);
         let was_lost = state.loss.is_some();
@@ -241,13 +247,8 @@ impl Store {
             .arg(before.seen)
             .arg(floor.max(before.seen));
         // A version that was taken and not used changes nothing.
-        let answer = self.run::<(Option<String>, u64, u64)>(Asked::Read, &call);
-        let (found, version, taken) = answer.await?;
-        let standing = Standing {
-            epoch: found,
-            version,
-        };
-        let judged = self.judge(&before, &standing);
+        let (found, taken): (Found, u64) = self.run(Asked::Read, &call).await?;
+        let judged = self.judge(&before, &found.into());
         if !epoch.is_empty() {
             judged?;
         }
@@ -279,9 +280,8 @@ impl Store {
             .arg(&self.names.channel)
             .arg(KEPT_CHANGES);
         let before = self.memory();
-        let answer = self.run::<(Option<String>, u64)>(Asked::Write, &call);
-        let (epoch, version) = answer.await?;
-        let judged = self.judge(&before, &Standing { epoch, version });
+        let found: Found = self.run(Asked::Write, &call).await?;
+        let judged = self.judge(&before, &found.into());
         // Whoever puts back does not mind what it is called yet.
         if ticket.epoch.is_empty() {
             return Ok(());
@@ -305,9 +305,9 @@ impl Store {
             .arg(app.map_or(Vec::new(), |app| app.as_bytes().to_vec()))
             .arg(org.map_or(Vec::new(), |org| org.as_bytes().to_vec()));
         let before = self.memory();
-        let answer = self.run::<(Option<String>, u64, bool, bool, bool)>(Asked::Read, &call);
-        let (epoch, version, registered, busy, org_registered) = answer.await?;
-        let epoch = self.judge(&before, &Standing { epoch, version })?;
+        let answer = self.run::<(Found, bool, bool, bool)>(Asked::Read, &call);
+        let (found, registered, busy, org_registered) = answer.await?;
+        let epoch = self.judge(&before, &found.into())?;
         Ok(Look {
             epoch,
             registered,
@@ -326,148 +326,6 @@ impl Store {
         // Whether it was written does not matter: it was to show that it could be.
         written.map_err(|error| told(PART, Asked::Read, &error))
     }
-
-    /// Reads the stream of changes on. Returns the intents that nobody ended in time.
-    pub(super) async fn poll(&self) -> Result<Vec<(AppId, u64)>, PortError> {
-        let polled = self.try_poll().await;
-        let trouble = polled.as_ref().err().cloned();
-        let mut state = self.state.lock();
-        let changed = state.trouble.is_some() != trouble.is_some();
-        state.trouble = trouble;
-        drop(state);
-        if changed {
-            self.tick();
-        }
-        polled
-    }
-
-    async fn try_poll(&self) -> Result<Vec<(AppId, u64)>, PortError> {
-        type Polled = (Option<String>, u64, u64, Vec<(Vec<u8>, f64)>, Vec<Vec<u8>>);
-        let since = self.ring.lock().position();
-        let call = SCRIPTS
-            .poll
-            .call(&self.keys())
-            .arg(since.map_or_else(String::new, |since| since.to_string()))
-            .arg(u64::try_from(OVERDUE.as_millis()).unwrap_or(u64::MAX))
-            .arg(CAPACITY);
-        let before = self.memory();
-        let (epoch, version, cut, changes, overdue): Polled = self.run(Asked::Read, &call).await?;
-        self.judge(&before, &Standing { epoch, version })?;
-        let changes: Result<Vec<Told>, PortError> = changes
-            .into_iter()
-            .map(|(member, position)| told_change(&member, position))
-            .collect();
-        self.take_in(since, version, cut, changes?);
-        overdue
-            .iter()
-            .map(|member| records::to_app_version(member))
-            .collect()
-    }
-
-    fn take_in(&self, since: Option<u64>, version: u64, cut: u64, changes: Vec<Told>) {
-        let mut ring = self.ring.lock();
-        let complete = since.is_some_and(|since| since >= cut) && changes.len() < CAPACITY;
-        let new = if complete {
-            ring.merge(changes, version)
-        } else {
-            ring.cut(version);
-            Vec::new()
-        };
-        drop(ring);
-        if !complete || !new.is_empty() {
-            self.tick();
-        }
-        self.watched.lock().extend(&new);
-    }
-
-    fn tick(&self) {
-        self.ticks.send_modify(|ticks| *ticks += 1);
-    }
-
-    pub(super) fn ticks(&self) -> watch::Receiver<u64> {
-        self.ticks.subscribe()
-    }
-
-    pub(super) fn position(&self) -> Option<u64> {
-        self.ring.lock().position()
-    }
-
-    /// What came after `since`, or why that cannot be told.
-    pub(super) fn news(&self, since: ChangeCursor) -> Result<Option<Changes>, PortError> {
-        let state = self.state.lock();
-        if let Some(trouble) = &state.trouble {
-            return Err(trouble.clone());
-        }
-        if let Some((loss, _)) = &state.loss {
-            let cause = loss.to_string();
-            return Err(PortError::Unavailable { part: PART, cause });
-        }
-        drop(state);
-        Ok(self.ring.lock().after(since))
-    }
-
-    /// Begins an epoch where there is none. Whether it did.
-    pub(super) async fn found(&self) -> Result<bool, PortError> {
-        let (_, done) = self.raise("", 0, &new_epoch(FOUNDED), true).await?;
-        Ok(done)
-    }
-
-    /// Begins an epoch that every process takes for right.
-    pub(super) async fn renew(&self) -> Result<(), PortError> {
-        let before = self.memory();
-        let next = new_epoch(IMPORTED);
-        let (standing, _) = self.raise("", before.seen, &next, false).await?;
-        self.judge(&before, &standing).map(drop)
-    }
-
-    /// Goes on above every version that this process has seen. Whether it did.
-    pub(super) async fn raise_above_seen(&self) -> Result<bool, PortError> {
-        let before = self.memory();
-        let Some(epoch) = &before.epoch else {
-            return Ok(false);
-        };
-        let (standing, done) = self.raise(epoch, before.seen, "", false).await?;
-        self.judge(&before, &standing)?;
-        Ok(done)
-    }
-
-    async fn raise(
-        &self,
-        epoch: &str,
-        floor: u64,
-        next: &str,
-        only_if_none: bool,
-    ) -> Result<(Standing, bool), PortError> {
-        let call = SCRIPTS
-            .raise
-            .call(&self.keys())
-            .arg(epoch)
-            .arg(floor)
-            .arg(next)
-            .arg(if only_if_none { "1" } else { "" })
-            .arg(&self.names.channel);
-        let answer = self.run::<(Option<String>, u64, bool)>(Asked::Write, &call);
-        let (epoch, version, done) = answer.await?;
-        Ok((Standing { epoch, version }, done))
-    }
-}
-
-fn new_epoch(kind: char) -> String {
-    format!("{kind}{:032x}", rand::random::<u128>())
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "positions are whole numbers that a double holds exactly"
-)]
-fn told_change(member: &[u8], position: f64) -> Result<Told, PortError> {
-    let (app, version) = records::to_app_version(member)?;
-    Ok(Told {
-        position: position as u64,
-        app,
-        version,
-    })
 }
 
 fn uncertain(cause: String) -> PortError {

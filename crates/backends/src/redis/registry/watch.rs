@@ -18,12 +18,12 @@ use super::transfer::Back;
 
 /// How often Redis is asked for changes where no notice comes: together with the answer, within the second that is promised.
 const POLL: Duration = Duration::from_millis(700);
-/// How long processes get to put their changes back before the registry goes on without the rest.
-const HEALING: Duration = Duration::from_secs(3);
 /// How long a subscription may take.
 const SUBSCRIBING: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Notices that come this close to each other are answered by one poll.
+const GATHERING: Duration = Duration::from_millis(10);
 /// Applications that are looked at between two polls.
 const LIFTED_AT_ONCE: usize = 100;
 
@@ -48,14 +48,15 @@ async fn watch(store: Arc<Store>) {
         if let Err(error) = round(&store).await {
             debug!(%error, "the registry cannot be followed");
         }
+        sleep(GATHERING).await;
     }
 }
 
 async fn round(store: &Store) -> Result<(), PortError> {
     let polled = store.poll().await;
-    if store.rewound_since().is_some() {
+    if store.is_mended() {
         store.watched.lock().unsteady();
-        return heal(store).await;
+        return mend(store).await;
     }
     match polled {
         Ok(overdue) => {
@@ -73,13 +74,11 @@ async fn round(store: &Store) -> Result<(), PortError> {
     }
 }
 
-/// Puts back what this process wrote last; after a while, goes on above every version it has seen.
-async fn heal(store: &Store) -> Result<(), PortError> {
+/// Puts back what this process wrote last.
+async fn mend(store: &Store) -> Result<(), PortError> {
+    let goes_on = store.mend().await?;
     see_to_own(store, true).await?;
-    let patient = store
-        .rewound_since()
-        .is_some_and(|since| since.elapsed() < HEALING);
-    if !patient && store.raise_above_seen().await? {
+    if goes_on {
         warn!(
             "Redis had gone back to an older state; the registry goes on without what nobody remembered"
         );

@@ -11,6 +11,8 @@
 //! A change whose intent is open for too long is fenced off by others: it is not taken any more, and its writer begins
 //! again with another version. So what others conclude from not finding it stays true.
 
+use std::time::Duration;
+
 use postrider_core::application::Application;
 use postrider_core::endpoint::Endpoint;
 use postrider_core::id::{AppId, EndpointId, OrgId};
@@ -29,6 +31,9 @@ use crate::redis::error::Asked;
 
 /// Tries of a change that others overtake. Each time one of them has succeeded.
 pub(super) const TRIES: usize = 200;
+/// After this many the others are left some time.
+const TRIES_AT_ONCE: usize = 20;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Why a record was not taken, decided before anything was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +102,10 @@ impl Store {
     where
         F: Future<Output = Result<Step<T>, PortError>>,
     {
-        for _ in 0..TRIES {
+        for tries in 0..TRIES {
+            if tries > TRIES_AT_ONCE {
+                tokio::time::sleep(PAUSE).await;
+            }
             let ticket = self.begin(access, Some(app), 0).await?;
             match step(ticket.clone()).await? {
                 Step::Done(done, ending) => {

@@ -44,6 +44,25 @@ pub(super) async fn changes_are_told_where_notices_are_lost(kind: Kind) {
     );
 }
 
+/// With notices nobody waits for the next look: most are told long before one could have been due.
+pub(super) async fn notices_are_heard(kind: Kind) {
+    const CHANGES: usize = 10;
+    let scene = Scene::open(kind).await;
+    let app = scene.create_app(None).await;
+    let follower = scene.connect();
+    let mut cursor = follower.cursor().await.unwrap();
+    until("it to listen", async || scene.raw.listeners().await > 0).await;
+    let mut quick = 0;
+    for _ in 0..CHANGES {
+        let version = scene.create_endpoint(app.id).await.created_version;
+        let changed = Instant::now();
+        assert!(told(&follower, cursor, app.id, version).await);
+        quick += usize::from(changed.elapsed() < Duration::from_millis(100));
+        cursor = follower.cursor().await.unwrap();
+    }
+    assert!(quick > CHANGES / 2, "{quick} of {CHANGES}");
+}
+
 /// What a writer leaves that dies after its record is stored, and before that is told.
 async fn store_and_die(scene: &Scene, app: AppId) -> u64 {
     let raw = &scene.raw;
@@ -289,6 +308,7 @@ pub(super) async fn what_runs_in_the_background_ends_with_the_registry(kind: Kin
 }
 
 /// How long a snapshot takes and what it weighs is printed.
+#[expect(clippy::print_stderr, reason = "figures for whoever runs it by hand")]
 pub(super) async fn ten_thousand_endpoints_fit_into_one_application(kind: Kind) {
     use postrider_core::ports::RegistryRecord;
     const ENDPOINTS: usize = 10_000;

@@ -1,5 +1,7 @@
 //! Redis behind the registry's back: what crashes, operators and lost files do to it.
 
+use std::collections::HashMap;
+
 use postrider_core::id::{AppId, OrgId};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, cmd};
@@ -74,11 +76,16 @@ impl Raw {
         }
     }
 
-    /// What FLUSHALL does, to this installation.
+    /// What FLUSHALL does, to this installation: each slot at one moment.
     pub(super) async fn flush(&self) {
         for node in &self.nodes {
+            let mut slots: HashMap<String, Cmd> = HashMap::new();
             for key in self.keys(node).await {
-                let deleting = cmd("DEL").arg(key).query_async(&mut node.clone()).await;
+                let tag = key.split_inclusive('}').next().unwrap().to_owned();
+                slots.entry(tag).or_insert_with(|| cmd("DEL")).arg(key);
+            }
+            for deleting in slots.values() {
+                let deleting = deleting.query_async(&mut node.clone()).await;
                 let (): () = deleting.unwrap();
             }
         }

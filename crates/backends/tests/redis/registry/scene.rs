@@ -165,6 +165,10 @@ pub(super) async fn told(
     .await
 }
 
+#[expect(
+    clippy::print_stderr,
+    reason = "part of the report of a test that fails"
+)]
 pub(super) fn is_unavailable<T: std::fmt::Debug>(answer: Result<T, PortError>) -> bool {
     match answer {
         Err(PortError::Unavailable { part, .. }) => part == "registry",

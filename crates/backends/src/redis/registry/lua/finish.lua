@@ -3,7 +3,7 @@
 --       the version that the application has come to ('': nothing changed),
 --       '+': it exists, '-': it does not (any more), '': as before, its organisation or '',
 --       channel of notices, changes that are kept
--- Returns epoch, version.
+-- Returns how the registry stands.
 
 local app, reached, existence, org = ARGV[1], ARGV[4], ARGV[5], ARGV[6]
 if ARGV[3] == '' or epoch == ARGV[3] then
@@ -26,4 +26,4 @@ if ARGV[3] == '' or epoch == ARGV[3] then
   end
 end
 redis.call('ZREM', KEYS[5], app .. ARGV[2])
-return { epoch, version }
+return standing()

@@ -1,10 +1,13 @@
 -- What every script in the installation's slot begins with.
--- KEYS: epoch, version, cut, changes, intents, apps, orgs
+-- KEYS: epoch, version, cut, changes, intents, apps, orgs, mending
 
 local epoch = redis.call('GET', KEYS[1])
 local version = tonumber(redis.call('GET', KEYS[2]) or 0)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- How the registry stands: its epoch, its version, and whether lost changes are being put back.
+local function standing() return { epoch, version, redis.call('EXISTS', KEYS[8]) } end
 
 local function text(number) return string.format('%.0f', number) end
 
