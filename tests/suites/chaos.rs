@@ -72,16 +72,21 @@ impl Reaper {
                 kill_ingest(victim, &self.ledger).await;
             }
         }
-        let settings = self.settings.clone().role(role);
-        self.starting
-            .spawn(async move { (role, Server::start(&settings).await) });
+        let (settings, addresses) = (self.settings.clone().role(role), self.addresses.clone());
+        self.starting.spawn(async move {
+            let server = Server::start(&settings).await;
+            if role == Role::Ingest {
+                addresses.add(&server);
+            }
+            (role, server)
+        });
     }
 
     /// One of those that are up; where none is, the next one that comes up.
     async fn choose(&mut self, role: Role) -> Server {
         loop {
             while let Some(started) = self.starting.try_join_next() {
-                self.add(started.unwrap());
+                self.up.push(started.unwrap());
             }
             let candidates: Vec<usize> = (0..self.up.len())
                 .filter(|index| self.up[*index].0 == role)
@@ -90,15 +95,9 @@ impl Reaper {
                 return self.up.swap_remove(*index).1;
             }
             let started = self.starting.join_next().await;
-            self.add(started.expect("all are up or starting").unwrap());
+            self.up
+                .push(started.expect("all are up or starting").unwrap());
         }
-    }
-
-    fn add(&mut self, (role, server): (Role, Server)) {
-        if role == Role::Ingest {
-            self.addresses.add(&server);
-        }
-        self.up.push((role, server));
     }
 
     fn pids(&self, role: Role) -> Vec<i32> {
@@ -109,7 +108,7 @@ impl Reaper {
     /// Waits until all are up again; a client of an ingest.
     async fn rest(&mut self, api: &Api) -> Api {
         while let Some(started) = self.starting.join_next().await {
-            self.add(started.unwrap());
+            self.up.push(started.unwrap());
         }
         api.at(&self.addresses.pick(0).unwrap())
     }

@@ -52,6 +52,21 @@ fn is_open(event: &Accepted, ends: &BTreeMap<Pair, End>) -> bool {
     pairs.any(|pair| ends.get(&pair).is_none_or(|end| *end == End::Pending))
 }
 
+/// Whether it was seen to have failed for so long that it is no dead letter.
+fn was_failed(failed: &mut Failed, pair: &Pair) -> bool {
+    let since = failed.entry(pair.clone()).or_insert_with(Instant::now);
+    since.elapsed() > FILED_WITHIN
+}
+
+/// What the API says of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Delivered,
+    /// A dead letter, or canceled.
+    Failed,
+    UnderWay,
+}
+
 struct Reader<'a> {
     api: &'a Api,
     tenant: &'a Tenant,
@@ -64,16 +79,14 @@ impl Reader<'_> {
         ends.extend(self.dead().await);
         let rest: Vec<_> = open.iter().filter(|event| is_open(event, ends)).collect();
         for event in rest {
-            let failures = self.failures(&event.message).await;
+            let statuses = self.destinations(&event.message).await;
             for name in &event.endpoints {
                 let pair = Pair::new(&event.message, name);
-                let mut end = End::Pending;
-                if failures.contains(name) {
-                    let since = failed.entry(pair.clone()).or_insert_with(Instant::now);
-                    if since.elapsed() > FILED_WITHIN {
-                        end = End::Canceled;
-                    }
-                }
+                let end = match statuses.get(name) {
+                    Some(Status::Delivered) => End::Delivered,
+                    Some(Status::Failed) if was_failed(failed, &pair) => End::Canceled,
+                    _ => End::Pending,
+                };
                 let known = ends.entry(pair).or_insert(end);
                 if *known == End::Pending {
                     *known = end;
@@ -110,16 +123,22 @@ impl Reader<'_> {
         pairs.collect()
     }
 
-    /// The endpoints at which a message has failed and nothing follows.
-    async fn failures(&self, message: &str) -> Vec<String> {
+    /// How far a message has come, by the endpoints' names. The end of a delivery may be known although the log has lost
+    /// its attempt.
+    async fn destinations(&self, message: &str) -> HashMap<String, Status> {
         let names = self.names();
         let path = format!("/api/v1/app/{}/msg/{message}/endpoint", self.tenant.id);
         let destinations = self.api.list(&path).await;
-        let failed = destinations.iter().filter(|destination| {
-            destination["status"] == 2 && destination["nextAttempt"].is_null()
+        let statuses = destinations.iter().filter_map(|destination| {
+            let status = match destination["status"].as_i64() {
+                Some(0) => Status::Delivered,
+                Some(2) if destination["nextAttempt"].is_null() => Status::Failed,
+                _ => Status::UnderWay,
+            };
+            let name = names.get(text(destination, "id"))?;
+            Some(((*name).to_owned(), status))
         });
-        let names = failed.filter_map(|destination| names.get(text(destination, "id")));
-        names.map(|name| (*name).to_owned()).collect()
+        statuses.collect()
     }
 
     fn names(&self) -> HashMap<&str, &str> {
