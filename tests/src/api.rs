@@ -1,12 +1,16 @@
 //! The HTTP API as a user calls it.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::{JWT_SECRET, Server, binary};
+use crate::{JWT_SECRET, Receiver, Server, binary};
+
+/// As client libraries do.
+const GIVES_UP_AFTER: Duration = Duration::from_secs(15);
 
 /// A client with an operator's token.
 #[derive(Debug, Clone)]
@@ -28,7 +32,7 @@ impl Api {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             client,
-            base: server.api.clone(),
+            base: server.api().to_owned(),
             token: token.to_owned(),
         }
     }
@@ -36,10 +40,22 @@ impl Api {
     /// The same client for the same data, served by another process.
     #[must_use]
     pub fn moved_to(&self, server: &Server) -> Self {
+        self.at(server.api())
+    }
+
+    /// The same client at another address.
+    #[must_use]
+    pub fn at(&self, base: &str) -> Self {
         Self {
-            base: server.api.clone(),
+            base: base.to_owned(),
             ..self.clone()
         }
+    }
+
+    /// Where it calls.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
     pub async fn send(
@@ -95,6 +111,70 @@ impl Api {
         }
     }
 
+    /// A new application with one endpoint per name, each at the receiver's URL of that name. The names are the
+    /// endpoints' uids, too.
+    pub async fn tenant(&self, receiver: &Receiver, names: &[&str]) -> Tenant {
+        let app = self.post("/api/v1/app", json!({"name": "Shop"})).await;
+        let app = app["id"].as_str().unwrap().to_owned();
+        let mut subscribers = Vec::new();
+        for name in names {
+            let body = json!({"url": receiver.url_of(name), "uid": name});
+            subscribers.push(self.subscriber(receiver, &app, name, body).await);
+        }
+        Tenant {
+            id: app,
+            subscribers,
+        }
+    }
+
+    /// One more endpoint of an application, from the body of the request that makes it.
+    pub async fn subscriber(
+        &self,
+        receiver: &Receiver,
+        app: &str,
+        name: &str,
+        body: Value,
+    ) -> Subscriber {
+        let path = format!("/api/v1/app/{app}/endpoint");
+        let endpoint = self.post(&path, body).await;
+        let id = endpoint["id"].as_str().unwrap().to_owned();
+        let secret = self.get(&format!("{path}/{id}/secret")).await;
+        receiver.expect_secret_at(name, secret["key"].as_str().unwrap());
+        Subscriber {
+            id,
+            name: name.to_owned(),
+        }
+    }
+
+    /// All rows of a list, page after page.
+    pub async fn list(&self, path: &str) -> Vec<Value> {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let first = format!("{path}{separator}limit=250");
+        let mut rows = Vec::new();
+        let mut next = first.clone();
+        loop {
+            let page = self.get(&next).await;
+            rows.extend(page["data"].as_array().unwrap().iter().cloned());
+            let Some(iterator) = page["iterator"].as_str().filter(|_| page["done"] != true) else {
+                return rows;
+            };
+            next = format!("{first}&iterator={iterator}");
+        }
+    }
+
+    /// A POST with an idempotency key, of a client that gives up in the end; the error is anything but an answer.
+    pub async fn post_keyed(
+        &self,
+        path: &str,
+        key: &str,
+        body: &Value,
+    ) -> reqwest::Result<Response> {
+        let url = format!("{}{path}", self.base);
+        let request = self.client.post(url).bearer_auth(&self.token);
+        let request = request.header("idempotency-key", key).json(body);
+        request.timeout(GIVES_UP_AFTER).send().await
+    }
+
     /// Sends an event; the message's identifier, or the status where it was not accepted.
     pub async fn event(&self, app: &str, event_type: &str, payload: Value) -> Result<String, u16> {
         let body = json!({"eventType": event_type, "payload": payload});
@@ -127,6 +207,33 @@ pub struct Application {
     pub id: String,
     pub endpoint: String,
     pub secret: String,
+}
+
+/// What [`Api::tenant`] made.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    pub id: String,
+    pub subscribers: Vec<Subscriber>,
+}
+
+impl Tenant {
+    /// The names of its endpoints.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let names = self
+            .subscribers
+            .iter()
+            .map(|endpoint| endpoint.name.clone());
+        names.collect()
+    }
+}
+
+/// An endpoint.
+#[derive(Debug, Clone)]
+pub struct Subscriber {
+    pub id: String,
+    /// The last segment of its URL's path.
+    pub name: String,
 }
 
 /// Status and JSON of a response; an empty body is null, and anything else must be JSON.

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::{JWT_SECRET, PATIENCE};
+use crate::{JWT_SECRET, PATIENCE, Scrape, eventually};
 
 /// The binary under test: `POSTRIDER_BIN`, which the test script sets.
 #[must_use]
@@ -25,30 +25,43 @@ pub fn binary() -> PathBuf {
     )
 }
 
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Both,
+    Ingest,
+    Worker,
+}
+
 /// How a server is started.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
-    pub data: PathBuf,
-    /// More environment variables, without the prefix `POSTRIDER_`.
+    /// Environment variables, without the prefix `POSTRIDER_`; of two with one name the later one counts.
     pub env: Vec<(&'static str, String)>,
     /// A program with its arguments that runs the server: `strace …`.
     pub wrapper: Vec<String>,
 }
 
 impl Settings {
+    /// On the embedded backends in this directory.
     #[must_use]
     pub fn new(data: &Path) -> Self {
-        Self {
-            data: data.to_owned(),
-            env: Vec::new(),
-            wrapper: Vec::new(),
-        }
+        Self::default().env("DATA", data.to_str().expect("a path that is text"))
     }
 
     #[must_use]
     pub fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.env.push((name, value.into()));
         self
+    }
+
+    #[must_use]
+    pub fn role(self, role: Role) -> Self {
+        match role {
+            Role::Both => self,
+            Role::Ingest => self.env("ROLES", "ingest"),
+            Role::Worker => self.env("ROLES", "worker"),
+        }
     }
 
     fn command(&self) -> Command {
@@ -61,9 +74,7 @@ impl Settings {
             .env("POSTRIDER_LISTEN", "127.0.0.1:0")
             .env("POSTRIDER_METRICS_LISTEN", "127.0.0.1:0");
         command
-            .env("POSTRIDER_DATA", &self.data)
-            .env("POSTRIDER_HTTPS_ONLY", "false");
-        command
+            .env("POSTRIDER_HTTPS_ONLY", "false")
             .env("POSTRIDER_ALLOW_NETS", "127.0.0.0/8")
             .env("POSTRIDER_LOG_FORMAT", "json");
         for (name, value) in &self.env {
@@ -78,14 +89,23 @@ impl Settings {
 pub struct Server {
     child: Child,
     pid: Pid,
-    pub api: String,
+    /// The base of the API's URLs; `None` for a process that is a worker only.
+    pub api: Option<String>,
     pub metrics: String,
+    client: reqwest::Client,
     log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    /// Starts a server and waits until it listens.
+    /// Starts a server and waits until it listens and has everything that it depends on.
     pub async fn start(settings: &Settings) -> Self {
+        let server = Self::launch(settings).await;
+        server.wait_for_health(200).await;
+        server
+    }
+
+    /// Starts a server and waits until it listens.
+    pub async fn launch(settings: &Settings) -> Self {
         let mut command = settings.command();
         command
             .kill_on_drop(true)
@@ -98,21 +118,22 @@ impl Server {
         let stderr = child.stderr.take().expect("piped");
         tokio::spawn(follow(stderr, Arc::clone(&log), told));
         let ready = timeout(PATIENCE, listening.wait_for(Option::is_some)).await;
-        let addresses = ready
-            .ok()
-            .and_then(Result::ok)
-            .and_then(|addresses| addresses.clone());
-        let Some((pid, api, metrics)) = addresses else {
+        let addresses = ready.ok().and_then(Result::ok);
+        let Some(Listening { pid, api, metrics }) =
+            addresses.and_then(|addresses| addresses.clone())
+        else {
             panic!(
                 "the server did not come up; it said:\n{}",
                 log.lock().join("\n")
             );
         };
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             child,
             pid,
-            api: format!("http://{api}"),
-            metrics: format!("http://{metrics}"),
+            api,
+            metrics,
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
             log,
         }
     }
@@ -129,6 +150,12 @@ impl Server {
             output.status.code(),
             String::from_utf8_lossy(&output.stderr).into_owned(),
         )
+    }
+
+    /// The base of the API's URLs, of a process that has one.
+    #[must_use]
+    pub fn api(&self) -> &str {
+        self.api.as_deref().expect("this process is no ingest")
     }
 
     /// `kill -9`.
@@ -162,15 +189,42 @@ impl Server {
     pub fn log(&self) -> String {
         self.log.lock().join("\n")
     }
+
+    /// The status and the report of `/health`, as probes see it; `None` where there is no answer.
+    pub async fn health(&self) -> Option<(u16, Value)> {
+        let response = self.client.get(format!("{}/health", self.metrics));
+        let response = response.send().await.ok()?;
+        let status = response.status().as_u16();
+        Some((status, response.json().await.ok()?))
+    }
+
+    /// Waits until `/health` answers with this status.
+    pub async fn wait_for_health(&self, status: u16) {
+        let what = format!("{} to be {status}", self.metrics);
+        eventually(&what, || async {
+            self.health().await.filter(|(got, _)| *got == status)
+        })
+        .await;
+    }
+
+    pub async fn scrape(&self) -> Scrape {
+        Scrape::of(&self.client, &self.metrics).await
+    }
 }
 
-type Listening = watch::Sender<Option<(Pid, String, String)>>;
+/// What the line that says "ready" tells.
+#[derive(Debug, Clone)]
+struct Listening {
+    pid: Pid,
+    api: Option<String>,
+    metrics: String,
+}
 
 /// Collects the log; the line that says where the server listens makes it known.
 async fn follow(
     stderr: tokio::process::ChildStderr,
     log: Arc<Mutex<Vec<String>>>,
-    told: Listening,
+    told: watch::Sender<Option<Listening>>,
 ) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -181,10 +235,15 @@ async fn follow(
     }
 }
 
-fn listening(line: &str) -> Option<(Pid, String, String)> {
+fn listening(line: &str) -> Option<Listening> {
     let line: Value = serde_json::from_str(line).ok()?;
     let fields = line.get("fields").unwrap_or(&line);
-    let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
     let pid = i32::try_from(fields.get("pid")?.as_i64()?).ok()?;
-    Some((Pid::from_raw(pid), text("listen")?, text("metrics_listen")?))
+    let api = text("listen")?;
+    Some(Listening {
+        pid: Pid::from_raw(pid),
+        api: (api != "none").then(|| format!("http://{api}")),
+        metrics: format!("http://{}", text("metrics_listen")?),
+    })
 }

@@ -6,11 +6,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use postrider_tests::{Answer, Api, PATIENCE, Receiver, Server, Settings};
+use postrider_tests::{
+    Answer, Api, Installation, PATIENCE, Receiver, Server, Settings, on_each_installation,
+};
 use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::Instant;
+
+// What concerns the data directory is for the embedded backends alone.
+on_each_installation!(
+    a_bad_setting_is_one_clear_line,
+    a_port_in_use_is_one_clear_line,
+);
 
 /// The start fails with exit code 2 and exactly one line, which names `subject`.
 async fn refused(settings: &Settings, subject: &str) {
@@ -24,9 +32,7 @@ async fn refused(settings: &Settings, subject: &str) {
     assert!(said.contains(subject), "{subject:?} is not named:\n{said}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_setting_is_one_clear_line() {
-    let data = TempDir::new().unwrap();
+async fn a_bad_setting_is_one_clear_line(installation: &Installation) {
     let cases = [
         ("LISTEN", "nonsense"),
         ("RETRY_SCHEDULE", "[5, -1]"),
@@ -38,26 +44,24 @@ async fn a_bad_setting_is_one_clear_line() {
     ];
     for (name, value) in cases {
         refused(
-            &Settings::new(data.path()).env(name, value),
+            &installation.settings().env(name, value),
             &format!("POSTRIDER_{name}"),
         )
         .await;
     }
     refused(
-        &Settings::new(data.path()).env("JWT_SECRET", ""),
+        &installation.settings().env("JWT_SECRET", ""),
         "POSTRIDER_JWT_SECRET",
     )
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_port_in_use_is_one_clear_line() {
-    let data = TempDir::new().unwrap();
+async fn a_port_in_use_is_one_clear_line(installation: &Installation) {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for name in ["LISTEN", "METRICS_LISTEN"] {
         refused(
-            &Settings::new(data.path()).env(name, address.clone()),
+            &installation.settings().env(name, address.clone()),
             &address,
         )
         .await;
@@ -156,10 +160,12 @@ async fn a_full_disk_refuses_new_events_and_loses_none() {
         "reading must go on"
     );
 
-    let (status, health) = api.call(Method::GET, "/health", None).await;
+    // A report is passed on for half a second, and the one of the start said that all is well.
+    server.wait_for_health(503).await;
+    let (_, health) = api.call(Method::GET, "/health", None).await;
     assert_eq!(
-        (status, &health["dependencies"]["broker"]["status"]),
-        (503, &json!("unavailable")),
+        health["dependencies"]["broker"]["status"],
+        json!("unavailable"),
         "{health}"
     );
 

@@ -1,13 +1,18 @@
 //! What a subscriber notices when the server dies in the middle of its work, and when it is asked to stop.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "in a test a panic is the report, and so are figures"
+)]
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use postrider_tests::{Answer, Api, Ledger, Received, Receiver, Server, Settings};
+use postrider_tests::ledger::{Culprit, Fault, Rules, judge};
+use postrider_tests::{
+    Answer, Api, Installation, Ledger, Receiver, Server, Settings, on_each_installation,
+};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::time::Instant;
 
 const EVENTS: usize = 1_000;
@@ -15,13 +20,19 @@ const EVENTS: usize = 1_000;
 const SLOTS: &str = "10";
 const SLOW: Duration = Duration::from_millis(40);
 const CLIENTS: usize = 20;
-/// An outcome that was answered this shortly before the kill may not have been stored.
-const FLUSH: Duration = Duration::from_millis(500);
 /// The default grace period.
 const GRACE: Duration = Duration::from_secs(35);
+/// Where [`Receiver::url`] leads to.
+const ENDPOINT: &str = "hook";
 
-fn settings(data: &TempDir) -> Settings {
-    Settings::new(data.path()).env("SLOTS", SLOTS)
+on_each_installation!(
+    killed_in_the_middle_everything_arrives_and_only_what_was_in_flight_twice,
+    asked_to_stop_nothing_is_repeated_and_nothing_lost,
+    killed_while_accepting_what_was_answered_arrives,
+);
+
+fn settings(installation: &Installation) -> Settings {
+    installation.settings().env("SLOTS", SLOTS)
 }
 
 async fn slow_receiver() -> Receiver {
@@ -43,78 +54,50 @@ async fn accept(api: &Api, app: &str, count: usize) -> Ledger {
             accepted
         })
     });
-    let mut ledger = Ledger::default();
+    let ledger = Ledger::default();
     for client in clients.collect::<Vec<_>>() {
         for message in client.await.unwrap() {
-            ledger.accept(message.expect("an event is accepted while everything works"));
+            let message = message.expect("an event is accepted while everything works");
+            ledger.accept_for(message, ENDPOINT);
         }
     }
     ledger
 }
 
-/// Messages that were under way when the process died: not answered, or so late that it could not be noted.
-fn in_flight(requests: &[Received], died: Instant) -> BTreeSet<String> {
-    let open = |request: &&Received| request.answered.is_none() || request.at + SLOW + FLUSH > died;
-    requests
-        .iter()
-        .filter(open)
-        .map(|request| request.id.clone())
-        .collect()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_in_the_middle_everything_arrives_and_only_what_was_in_flight_twice() {
-    let data = TempDir::new().unwrap();
+async fn killed_in_the_middle_everything_arrives_and_only_what_was_in_flight_twice(
+    installation: &Installation,
+) {
     let receiver = slow_receiver().await;
-    let server = Server::start(&settings(&data)).await;
+    let server = Server::start(&settings(installation)).await;
     let api = Api::new(&server).await;
     let app = api.application(&receiver.url).await;
     receiver.expect_secret(&app.secret);
     let ledger = accept(&api, &app.id, EVENTS).await;
     receiver.wait_for(EVENTS / 3).await;
 
+    let begun = Instant::now();
     server.kill().await;
-    let died = Instant::now();
-    let before = receiver.requests();
-    assert!(
-        before.len() < EVENTS,
-        "the kill came too late to hit the middle"
-    );
-    let flying = in_flight(&before, died);
+    ledger.fault(Fault {
+        at: (begun, Instant::now()),
+        whose: Culprit::Anybody,
+    });
+    let before = receiver.count();
+    assert!(before < EVENTS, "the kill came too late to hit the middle");
 
-    let server = Server::start(&settings(&data)).await;
-    let requests = receiver
+    let server = Server::start(&settings(installation)).await;
+    receiver
         .wait_until("all events", |requests| ledger.is_complete(requests))
         .await;
     // Everything that follows a stop has been sent: nothing can arrive after this.
     server.terminate().await;
-    let tally = ledger.compare(&receiver.requests());
-    assert_eq!(
-        (tally.lost.len(), tally.unexpected.len()),
-        (0, 0),
-        "{tally:?}"
-    );
-    let twice: BTreeSet<String> = tally.duplicated.keys().cloned().collect();
-    assert!(
-        twice.is_subset(&flying),
-        "repeated although it was settled: {:?}",
-        twice.difference(&flying)
-    );
-    receiver.assert_all_verify();
-    println!(
-        "killed after {} of {EVENTS}: {} in flight, {} repeated",
-        before.len(),
-        flying.len(),
-        twice.len()
-    );
-    assert!(requests.len() >= EVENTS);
+    let verdict = judge(&ledger.history(&receiver), &Rules::default());
+    println!("killed after {before} of {EVENTS}: {verdict}");
+    verdict.assert_kept();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn asked_to_stop_nothing_is_repeated_and_nothing_lost() {
-    let data = TempDir::new().unwrap();
+async fn asked_to_stop_nothing_is_repeated_and_nothing_lost(installation: &Installation) {
     let receiver = slow_receiver().await;
-    let server = Server::start(&settings(&data)).await;
+    let server = Server::start(&settings(installation)).await;
     let api = Api::new(&server).await;
     let app = api.application(&receiver.url).await;
     let ledger = accept(&api, &app.id, EVENTS).await;
@@ -124,27 +107,20 @@ async fn asked_to_stop_nothing_is_repeated_and_nothing_lost() {
     assert_eq!(status.code(), Some(0));
     assert!(took < GRACE, "took {took:?}");
     assert!(
-        receiver.requests().len() < EVENTS,
+        receiver.count() < EVENTS,
         "the stop came too late to hit the middle"
     );
 
-    let _server = Server::start(&settings(&data)).await;
+    let _server = Server::start(&settings(installation)).await;
     receiver
         .wait_until("all events", |requests| ledger.is_complete(requests))
         .await;
-    let tally = ledger.compare(&receiver.requests());
-    assert_eq!(
-        (tally.lost.len(), tally.duplicated.len()),
-        (0, 0),
-        "{tally:?}"
-    );
+    judge(&ledger.history(&receiver), &Rules::default()).assert_kept();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_while_accepting_what_was_answered_arrives() {
-    let data = TempDir::new().unwrap();
+async fn killed_while_accepting_what_was_answered_arrives(installation: &Installation) {
     let receiver = Receiver::start(|_, _| Answer::Status(200)).await;
-    let server = Server::start(&Settings::new(data.path())).await;
+    let server = Server::start(&installation.settings()).await;
     let api = Api::new(&server).await;
     let app = api.application(&receiver.url).await;
     let senders: Vec<_> = (0..CLIENTS)
@@ -152,15 +128,15 @@ async fn killed_while_accepting_what_was_answered_arrives() {
         .collect();
     let received = receiver.wait_for(300).await.len();
     server.kill().await;
-    let mut ledger = Ledger::default();
+    let ledger = Ledger::default();
     for sender in senders {
         sender
             .await
             .unwrap()
             .into_iter()
-            .for_each(|message| ledger.accept(message));
+            .for_each(|message| ledger.accept_for(message, ENDPOINT));
     }
-    let _server = Server::start(&Settings::new(data.path())).await;
+    let _server = Server::start(&installation.settings()).await;
     receiver
         .wait_until("every accepted event", |requests| {
             ledger.is_complete(requests)

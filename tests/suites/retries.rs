@@ -7,16 +7,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use postrider_tests::{Answer, Api, PATIENCE, Receiver, Server, Settings};
+use postrider_tests::{
+    Answer, Api, Installation, PATIENCE, Receiver, Server, on_each_installation,
+};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::time::Instant;
 
 const SCHEDULE: &str = "[0.4,0.8]";
 const DELAYS: [Duration; 2] = [Duration::from_millis(400), Duration::from_millis(800)];
 
-async fn server(data: &TempDir) -> Server {
-    Server::start(&Settings::new(data.path()).env("RETRY_SCHEDULE", SCHEDULE)).await
+on_each_installation!(
+    a_subscriber_that_comes_back_gets_its_events_and_none_early,
+    after_the_last_step_the_message_is_a_dead_letter_and_survives_a_restart,
+    a_retry_that_waits_survives_a_kill,
+    a_subscriber_that_is_gone_is_disabled_and_its_message_kept,
+    a_disabled_endpoint_gets_nothing_more,
+    a_resend_is_one_more_attempt,
+);
+
+async fn server(installation: &Installation) -> Server {
+    Server::start(&installation.settings().env("RETRY_SCHEDULE", SCHEDULE)).await
 }
 
 /// Asks again until `done`, because the log is written beside the delivery.
@@ -39,9 +49,7 @@ fn length(list: &Value) -> usize {
     list["data"].as_array().unwrap().len()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscriber_that_comes_back_gets_its_events_and_none_early() {
-    let data = TempDir::new().unwrap();
+async fn a_subscriber_that_comes_back_gets_its_events_and_none_early(installation: &Installation) {
     let up = Arc::new(AtomicBool::new(false));
     let is_up = Arc::clone(&up);
     let status = move || {
@@ -52,7 +60,7 @@ async fn a_subscriber_that_comes_back_gets_its_events_and_none_early() {
         }
     };
     let receiver = Receiver::start(move |_, _| Answer::Status(status())).await;
-    let server = server(&data).await;
+    let server = server(installation).await;
     let api = Api::new(&server).await;
     let app = api.application(&receiver.url).await;
     receiver.expect_secret(&app.secret);
@@ -92,11 +100,11 @@ async fn a_subscriber_that_comes_back_gets_its_events_and_none_early() {
     assert_eq!(length(&destinations), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_the_last_step_the_message_is_a_dead_letter_and_survives_a_restart() {
-    let data = TempDir::new().unwrap();
+async fn after_the_last_step_the_message_is_a_dead_letter_and_survives_a_restart(
+    installation: &Installation,
+) {
     let receiver = Receiver::start(|_, _| Answer::Status(500)).await;
-    let first = server(&data).await;
+    let first = server(installation).await;
     let api = Api::new(&first).await;
     let app = api.application(&receiver.url).await;
     let message = api
@@ -108,7 +116,7 @@ async fn after_the_last_step_the_message_is_a_dead_letter_and_survives_a_restart
     assert_eq!(receiver.requests().len(), 3);
 
     first.kill().await;
-    let second = server(&data).await;
+    let second = server(installation).await;
     let api = api.moved_to(&second);
     let again = api.get(&path).await;
     assert_eq!(again, list);
@@ -121,12 +129,10 @@ async fn after_the_last_step_the_message_is_a_dead_letter_and_survives_a_restart
     assert_eq!(letter["payload"], json!({"order": 1042}));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_retry_that_waits_survives_a_kill() {
-    let data = TempDir::new().unwrap();
+async fn a_retry_that_waits_survives_a_kill(installation: &Installation) {
     let receiver =
         Receiver::start(|index, _| Answer::Status(if index == 0 { 503 } else { 200 })).await;
-    let settings = Settings::new(data.path()).env("RETRY_SCHEDULE", "[1.5]");
+    let settings = installation.settings().env("RETRY_SCHEDULE", "[1.5]");
     let first = Server::start(&settings).await;
     let api = Api::new(&first).await;
     let app = api.application(&receiver.url).await;
@@ -139,11 +145,9 @@ async fn a_retry_that_waits_survives_a_kill() {
     assert!(requests[1].at - requests[0].at >= Duration::from_millis(1_500));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscriber_that_is_gone_is_disabled_and_its_message_kept() {
-    let data = TempDir::new().unwrap();
+async fn a_subscriber_that_is_gone_is_disabled_and_its_message_kept(installation: &Installation) {
     let receiver = Receiver::start(|_, _| Answer::Status(410)).await;
-    let server = server(&data).await;
+    let server = server(installation).await;
     let api = Api::new(&server).await;
     let app = api.application(&receiver.url).await;
     api.event(&app.id, "order.paid", json!({})).await.unwrap();
@@ -164,11 +168,9 @@ async fn a_subscriber_that_is_gone_is_disabled_and_its_message_kept() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disabled_endpoint_gets_nothing_more() {
-    let data = TempDir::new().unwrap();
+async fn a_disabled_endpoint_gets_nothing_more(installation: &Installation) {
     let receiver = Receiver::start(|_, _| Answer::Status(503)).await;
-    let server = server(&data).await;
+    let server = server(installation).await;
     let api = Api::new(&server).await;
     let app = api.application(&receiver.url).await;
     let message = api.event(&app.id, "order.paid", json!({})).await.unwrap();
@@ -197,11 +199,9 @@ async fn a_disabled_endpoint_gets_nothing_more() {
     assert_eq!(late, 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_resend_is_one_more_attempt() {
-    let data = TempDir::new().unwrap();
+async fn a_resend_is_one_more_attempt(installation: &Installation) {
     let receiver = Receiver::start(|_, _| Answer::Status(200)).await;
-    let server = server(&data).await;
+    let server = server(installation).await;
     let api = Api::new(&server).await;
     let app = api.application(&receiver.url).await;
     let message = api

@@ -4,9 +4,10 @@
 
 use std::process::Stdio;
 
-use postrider_tests::{Answer, Api, Application, Received, Receiver, Server, Settings};
+use postrider_tests::{
+    Answer, Api, Application, Installation, Received, Receiver, Server, on_each_installation,
+};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -30,6 +31,11 @@ const PAYLOADS: [&str; 4] = [
     r#"{"name":"J\u00fcrgen \ud83d\udc4b","raw":"Jürgen 👋 漢字"}"#,
     "{\n  \"nested\": {\"deep\": null}\n}",
 ];
+
+on_each_installation!(
+    the_packages_of_pypi_and_npm_and_our_own_accept_what_arrives,
+    during_a_rotation_the_old_and_the_new_secret_both_verify,
+);
 
 fn required(name: &str) -> String {
     std::env::var(name)
@@ -85,11 +91,9 @@ async fn deliver(api: &Api, app: &Application, receiver: &Receiver) -> Vec<Recei
     receiver.wait_for(PAYLOADS.len()).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_packages_of_pypi_and_npm_and_our_own_accept_what_arrives() {
-    let data = TempDir::new().unwrap();
+async fn the_packages_of_pypi_and_npm_and_our_own_accept_what_arrives(installation: &Installation) {
     let receiver = Receiver::start(|_, _| Answer::Status(200)).await;
-    let server = Server::start(&Settings::new(data.path())).await;
+    let server = Server::start(&installation.settings()).await;
     let api = Api::new(&server).await;
     let app = api.application(&receiver.url).await;
     receiver.expect_secret(&app.secret);
@@ -121,11 +125,9 @@ async fn the_packages_of_pypi_and_npm_and_our_own_accept_what_arrives() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn during_a_rotation_the_old_and_the_new_secret_both_verify() {
-    let data = TempDir::new().unwrap();
+async fn during_a_rotation_the_old_and_the_new_secret_both_verify(installation: &Installation) {
     let receiver = Receiver::start(|_, _| Answer::Status(200)).await;
-    let server = Server::start(&Settings::new(data.path())).await;
+    let server = Server::start(&installation.settings()).await;
     let api = Api::new(&server).await;
     let app = api.application(&receiver.url).await;
     let path = format!("/api/v1/app/{}/endpoint/{}/secret", app.id, app.endpoint);

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use postrider_core::message::{Item, Target, Work};
-use postrider_core::pair::{PairKey, Verdict};
-use postrider_core::ports::{Claim, PortError, Until};
+use postrider_core::pair::{PairKey, PairState, Verdict};
+use postrider_core::ports::{Claim, DestinationStatus, LogRecord, PortError, Until};
 use postrider_core::time::Timestamp;
 use tracing::{debug, warn};
 
+use super::destination;
 use crate::context::Context;
 use crate::item::put_off;
 use crate::pack::Settled;
 use crate::plan;
+use crate::recorder::Outcome;
 
 /// A claim outlives the longest that a request can take by this.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
@@ -32,6 +34,9 @@ pub(super) async fn claim(context: &Context, item: &Item, target: &Target) -> Re
         Ok([verdict]) => {
             context.metrics.claims_lost.inc();
             debug!(message = %item.event.message, endpoint = %target.endpoint, ?verdict, "already done");
+            if let Verdict::Finished(state) = verdict {
+                log_end(context, item, target, *state).await;
+            }
             Err(Settled::Yes)
         }
         Ok(_) => Err(store_away(context, item, target, now).await),
@@ -40,6 +45,23 @@ pub(super) async fn claim(context: &Context, item: &Item, target: &Target) -> Re
             Err(store_away(context, item, target, now).await)
         }
     }
+}
+
+/// Pair records and the log are written side by side: whoever ended this pair may have died with the one written and not
+/// the other. Then the log would show for ever that it is under way.
+async fn log_end(context: &Context, item: &Item, target: &Target, state: PairState) {
+    let status = match state {
+        PairState::Waiting => return,
+        PairState::Delivered => DestinationStatus::Delivered,
+        PairState::Dead => DestinationStatus::Failed,
+        PairState::Canceled => DestinationStatus::Canceled,
+    };
+    let end = destination(item, target, status, None, context.now());
+    let outcome = Outcome {
+        settlement: None,
+        log: vec![LogRecord::Destination(end)],
+    };
+    context.recorder.record(outcome).await;
 }
 
 fn wish(context: &Context, item: &Item, target: &Target, now: Timestamp) -> Claim {

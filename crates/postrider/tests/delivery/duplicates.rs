@@ -5,11 +5,12 @@ use std::time::Duration;
 use postrider_core::attempt::Disposition;
 use postrider_core::dead_letter::{DeadNote, DeadReason};
 use postrider_core::message::Work;
-use postrider_core::pair::{ChainId, PairKey, PairState};
+use postrider_core::pair::{ChainId, PairKey, PairOutcome, PairState};
+use postrider_core::ports::{DestinationStatus, Settlement};
 use postrider_core::{DeadLetterId, Item, Target, Trigger};
 use postrider_engine::testing::Play;
 
-use crate::schedule::dead_letters;
+use crate::schedule::{dead_letters, page};
 use crate::world::World;
 
 fn again(item: &Item) -> Item {
@@ -49,6 +50,36 @@ async fn a_second_carrier_of_an_attempt_dies_at_its_claim() {
     world.publish(vec![again(&item), again(&item)]).await;
     world.all_ended().await;
     assert_eq!(world.sender.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_was_stored_and_not_logged_is_logged_when_the_work_comes_again() {
+    let world = World::new(|_, _| Play::Status(200)).await;
+    let endpoint = world.endpoint().await;
+    let item = world.item(Work::Match).await;
+    let (app, message) = (item.event.app, item.event.message);
+    let now = world.clock.now();
+    // What a process leaves that dies between the two.
+    let settlement = Settlement {
+        pair: PairKey {
+            app,
+            message,
+            endpoint: endpoint.id,
+        },
+        chain: ChainId::FIRST,
+        attempt: 1,
+        outcome: PairOutcome::Ended(PairState::Delivered),
+        keep_until: now + Duration::from_secs(600),
+    };
+    let limits = &world.ports.limits;
+    limits.settle(now, vec![settlement]).await.unwrap();
+    world.publish(vec![again(&item)]).await;
+    world.all_ended().await;
+    assert_eq!(world.sender.requests().len(), 0);
+    let log = &world.ports.log;
+    let ends = log.destinations(app, message, page()).await.unwrap();
+    let ends: Vec<_> = ends.items.iter().map(|end| end.status).collect();
+    assert_eq!(ends, [DestinationStatus::Delivered]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use tokio::time::advance;
 
 use crate::world::{Settled, World};
 
-fn page<K>() -> Page<K> {
+pub(crate) fn page<K>() -> Page<K> {
     Page {
         cursor: Cursor::Start,
         limit: 250,

@@ -1,0 +1,104 @@
+//! What a test has for itself: where its servers keep what they were given.
+
+mod rabbitmq;
+mod redis;
+
+use tempfile::TempDir;
+
+use crate::Settings;
+use rabbitmq::Vhost;
+
+pub use redis::RedisServer;
+
+/// Gone, with everything in it, when dropped.
+#[derive(Debug)]
+pub enum Installation {
+    /// A data directory, for one process.
+    Embedded(TempDir),
+    /// RabbitMQ and Redis, for any number of processes.
+    Shared(Box<Shared>),
+}
+
+/// A vhost of the RabbitMQ that the tests share, and a Redis of its own.
+#[derive(Debug)]
+pub struct Shared {
+    vhost: Vhost,
+    pub redis: RedisServer,
+}
+
+impl Installation {
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self::Embedded(TempDir::new().unwrap())
+    }
+
+    pub async fn shared() -> Self {
+        Self::Shared(Box::new(Shared::new().await))
+    }
+
+    /// What a process needs to know to work on it.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        match self {
+            Self::Embedded(data) => Settings::new(data.path()),
+            Self::Shared(shared) => shared.settings(),
+        }
+    }
+}
+
+impl Shared {
+    pub async fn new() -> Self {
+        let (vhost, redis) = tokio::join!(Vhost::create(), RedisServer::start());
+        Self { vhost, redis }
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.settings_at(&self.broker_address(), &self.redis.address())
+    }
+
+    /// The same by way of other addresses: a proxy's.
+    #[must_use]
+    pub fn settings_at(&self, broker: &str, store: &str) -> Settings {
+        Settings::default()
+            .env("BROKER", self.vhost.url_at(broker))
+            .env("STORE", format!("redis://{store}"))
+    }
+
+    /// The process of RabbitMQ. It works for all vhosts, so what it uses up is this test's as far as nobody else is at it.
+    pub async fn broker_pid(&self) -> i32 {
+        self.vhost.server_pid().await
+    }
+
+    /// Host and port of RabbitMQ.
+    #[must_use]
+    pub fn broker_address(&self) -> String {
+        self.vhost.address()
+    }
+}
+
+/// What `./scripts/test` has prepared.
+fn prepared(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set; run the tests by ./scripts/test"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_redis_of_its_own_keeps_what_was_written_through_a_crash() {
+        let mut redis = RedisServer::start().await;
+        assert_eq!(redis.command("SET key value").await, "OK");
+        assert!(redis.used_memory().await > 0);
+        redis.crash().await;
+        assert_eq!(redis.command("GET key").await, "value");
+    }
+
+    #[tokio::test]
+    async fn installations_do_not_share_a_vhost() {
+        let (one, two) = (Shared::new().await, Shared::new().await);
+        assert_ne!(one.settings().env, two.settings().env);
+    }
+}

@@ -1,0 +1,101 @@
+//! What the kernel tells of a process.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+
+/// Jiffies a second, as `/proc` counts CPU time on Linux.
+const TICKS: f64 = 100.0;
+
+/// The local ports of all TCP connections (over IPv4) of a process. A receiver sees them as the port of its peer, and
+/// so a request is told to be of this process.
+#[must_use]
+pub fn local_ports(pid: i32) -> BTreeSet<u16> {
+    let sockets = sockets(pid);
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| local_port(line, &sockets))
+        .collect()
+}
+
+/// The inodes of a process's sockets.
+fn sockets(pid: i32) -> HashSet<String> {
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return HashSet::new();
+    };
+    let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    targets
+        .filter_map(|target| {
+            let name = target.to_str()?;
+            Some(name.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+        })
+        .collect()
+}
+
+/// `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode`
+fn local_port(line: &str, sockets: &HashSet<String>) -> Option<u16> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let port = fields.get(1)?.split(':').next_back()?;
+    sockets
+        .contains(*fields.get(9)?)
+        .then(|| u16::from_str_radix(port, 16).ok())?
+}
+
+/// CPU time of a process so far and of those that it started.
+#[must_use]
+pub fn cpu_seconds_of_tree(pid: i32) -> f64 {
+    let children = children(pid).into_iter();
+    cpu_seconds(pid) + children.map(cpu_seconds_of_tree).sum::<f64>()
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let lists =
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
+    let all: Vec<String> = lists.collect();
+    let pids = all.iter().flat_map(|list| list.split_whitespace());
+    pids.filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// CPU time of a process so far, user and system; 0 where it is gone.
+fn cpu_seconds(pid: i32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: f64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum();
+    ticks / TICKS
+}
+
+/// The most memory that a process ever had.
+#[must_use]
+pub fn peak_mib(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.unwrap_or_default() / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_seen_by_its_local_port() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let port = client.local_addr().unwrap().port();
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(local_ports(own).contains(&port));
+        drop(client);
+        assert!(!local_ports(own).contains(&port));
+    }
+}

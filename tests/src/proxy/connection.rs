@@ -1,0 +1,166 @@
+//! One connection: two pumps and what they see.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::amqp::{Frames, connection_name};
+use super::rules::{Face, Rules};
+use super::{Method, Way};
+
+const CHUNK: usize = 64 * 1024;
+/// Beyond this a held connection is not read any more.
+const BACKLOG: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    face: Mutex<Face>,
+    seen: Mutex<HashMap<(Way, Method), u64>>,
+    bytes: Mutex<HashMap<Way, u64>>,
+    ended: CancellationToken,
+}
+
+impl Connection {
+    pub(super) fn face(&self) -> Face {
+        self.face.lock().clone()
+    }
+
+    pub(super) fn cut(&self) {
+        self.ended.cancel();
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.ended.is_cancelled()
+    }
+
+    pub(super) fn seen(&self, way: Way, method: Method) -> u64 {
+        self.seen
+            .lock()
+            .get(&(way, method))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    pub(super) fn bytes(&self, way: Way) -> u64 {
+        self.bytes.lock().get(&way).copied().unwrap_or_default()
+    }
+
+    /// Passes bytes on until one side ends, or it is cut.
+    pub(super) async fn run(
+        &self,
+        client: TcpStream,
+        server: TcpStream,
+        rules: &watch::Sender<Rules>,
+    ) {
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        let there = self.pump(Way::ToServer, from_client, to_server, rules);
+        let back = self.pump(Way::ToClient, from_server, to_client, rules);
+        tokio::select! {
+            () = there => {}
+            () = back => {}
+            () = self.barred(rules) => {}
+            () = self.ended.cancelled() => {}
+        }
+    }
+
+    /// Completes when this connection is not to be.
+    async fn barred(&self, rules: &watch::Sender<Rules>) {
+        let mut rules = rules.subscribe();
+        let barred = rules.wait_for(|rules| rules.bars(&self.face()));
+        if barred.await.is_err() {
+            pending::<()>().await;
+        }
+    }
+
+    async fn pump(
+        &self,
+        way: Way,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+        all_rules: &watch::Sender<Rules>,
+    ) {
+        let mut rules = all_rules.subscribe();
+        let mut frames = Frames::default();
+        let mut backlog: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            tokio::select! {
+                read = from.read(&mut chunk), if backlog.len() < BACKLOG => {
+                    let Some(count @ 1..) = read.ok() else { break };
+                    self.notice(way, &mut frames, &chunk[..count], all_rules);
+                    // A face that is known only now may be one that is not to be.
+                    if rules.borrow().bars(&self.face()) {
+                        return;
+                    }
+                    let delay = rules.borrow().delays(&self.face(), way);
+                    backlog.push_back((Instant::now() + delay, chunk[..count].to_vec()));
+                }
+                () = self.may_pass(way, backlog.front(), &mut rules) => {
+                    let Some((_, bytes)) = backlog.pop_front() else { break };
+                    if to.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+        // The end goes by the same way as the bytes before it; what is held at that time is lost.
+        while let Some((due, bytes)) = backlog.pop_front() {
+            sleep_until(due).await;
+            if rules.borrow().holds(&self.face(), way) || to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+        let _ = to.shutdown().await;
+    }
+
+    /// Completes when what is first in the backlog is due and not held.
+    async fn may_pass(
+        &self,
+        way: Way,
+        first: Option<&(Instant, Vec<u8>)>,
+        rules: &mut watch::Receiver<Rules>,
+    ) {
+        let Some((due, _)) = first else {
+            return pending().await;
+        };
+        let released = rules.wait_for(|rules| !rules.holds(&self.face(), way));
+        if released.await.is_err() {
+            pending::<()>().await;
+        }
+        sleep_until(*due).await;
+    }
+
+    fn notice(&self, way: Way, frames: &mut Frames, bytes: &[u8], rules: &watch::Sender<Rules>) {
+        *self.bytes.lock().entry(way).or_default() += bytes.len() as u64;
+        if way == Way::ToServer {
+            let mut face = self.face.lock();
+            if face.name.is_none() {
+                face.name = connection_name(bytes);
+            }
+            face.subscribed |= subscribes(bytes);
+        }
+        let face = self.face();
+        for method in frames.feed(bytes) {
+            *self.seen.lock().entry((way, method)).or_default() += 1;
+            if rules.borrow().has_trap(&face, (way, method)) {
+                rules.send_modify(|rules| rules.spring(&face, (way, method)));
+            }
+        }
+    }
+}
+
+/// Whether these are bytes of a command that subscribes: SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE.
+fn subscribes(bytes: &[u8]) -> bool {
+    const COMMAND: &[u8] = b"SUBSCRIBE\r\n";
+    let mut windows = bytes.windows(COMMAND.len());
+    windows.any(|window| window.eq_ignore_ascii_case(COMMAND))
+}

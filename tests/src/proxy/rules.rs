@@ -1,0 +1,99 @@
+//! What is done to connections.
+
+use std::time::Duration;
+
+use super::{Method, Way, Who};
+
+/// What is known of a connection.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Face {
+    /// What an AMQP client calls itself.
+    pub(super) name: Option<String>,
+    pub(super) subscribed: bool,
+}
+
+impl Face {
+    pub(super) fn is(&self, who: &Who) -> bool {
+        match who {
+            Who::All => true,
+            Who::Named(end) => self.name.as_ref().is_some_and(|name| name.ends_with(end)),
+            Who::Subscriber => self.subscribed,
+            Who::NoSubscriber => !self.subscribed,
+        }
+    }
+}
+
+/// What a method sets off.
+#[derive(Debug, Clone)]
+struct Trap {
+    who: Who,
+    seen: (Way, Method),
+    then_hold: Way,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    traps: Vec<Trap>,
+    held: Vec<(Who, Way)>,
+    delayed: Vec<(Who, Way, Duration)>,
+    pub(super) barred: Vec<Who>,
+    pub(super) refusing: bool,
+}
+
+impl Rules {
+    pub(super) fn hold(&mut self, who: Who, way: Way) {
+        self.held.push((who, way));
+    }
+
+    pub(super) fn hold_from(&mut self, who: Who, seen: (Way, Method), then_hold: Way) {
+        self.traps.push(Trap {
+            who,
+            seen,
+            then_hold,
+        });
+    }
+
+    /// Whether a method that was seen on a connection sets something off.
+    pub(super) fn has_trap(&self, face: &Face, seen: (Way, Method)) -> bool {
+        let mut traps = self.traps.iter();
+        traps.any(|trap| trap.seen == seen && face.is(&trap.who))
+    }
+
+    pub(super) fn spring(&mut self, face: &Face, seen: (Way, Method)) {
+        let springs = |trap: &mut Trap| trap.seen == seen && face.is(&trap.who);
+        for trap in self.traps.extract_if(.., springs) {
+            self.held.push((trap.who, trap.then_hold));
+        }
+    }
+
+    pub(super) fn release(&mut self, who: &Who, way: Way) {
+        self.held.retain(|held| (&held.0, held.1) != (who, way));
+    }
+
+    pub(super) fn delay(&mut self, who: Who, way: Way, by: Duration) {
+        self.delayed
+            .retain(|delayed| (&delayed.0, delayed.1) != (&who, way));
+        if !by.is_zero() {
+            self.delayed.push((who, way, by));
+        }
+    }
+
+    pub(super) fn holds(&self, face: &Face, way: Way) -> bool {
+        self.held
+            .iter()
+            .any(|(who, held)| *held == way && face.is(who))
+    }
+
+    pub(super) fn bars(&self, face: &Face) -> bool {
+        self.barred.iter().any(|who| face.is(who))
+    }
+
+    /// Of several delays the longest.
+    pub(super) fn delays(&self, face: &Face, way: Way) -> Duration {
+        let own = self
+            .delayed
+            .iter()
+            .filter(|(who, delayed, _)| *delayed == way && face.is(who));
+        own.map(|(_, _, by)| *by).max().unwrap_or_default()
+    }
+}

@@ -1,0 +1,186 @@
+//! Processes that are killed all the time, at random, under load.
+//!
+//! `POSTRIDER_TEST_SEED` repeats a run's choices; which requests a kill hits still depends on the machine.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "in a test a panic is the report, and so are figures"
+)]
+
+use std::time::Duration;
+
+use postrider_tests::ledger::{Rules, judge};
+use postrider_tests::{
+    Addresses, Answer, Api, Cluster, Ledger, Load, Receiver, Role, Route, Server, Settings, Shared,
+    eventually, kill_ingest, kill_worker,
+};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::task::JoinSet;
+
+const EVENTS: usize = 20_000;
+const CLIENTS: usize = 64;
+const WORKERS: usize = 3;
+const INGESTS: usize = 2;
+const WORKER_KILLS: usize = 50;
+const INGEST_KILLS: usize = 10;
+/// So that a kill finds requests under way.
+const SLOW: Duration = Duration::from_millis(5);
+/// A client's pause between two events: the load is to last for as long as the kills do.
+const PAUSE: Duration = Duration::from_millis(60);
+/// Short, because what a killed worker had claimed waits for longer than that.
+const TIMEOUT: &str = "2s";
+/// An ingest that is killed leaves reservations that its clients wait for, for 30 s: its kills come early enough.
+const INGESTS_DIE_UNTIL: f64 = 0.6;
+
+/// Who is killed when: once so many requests have arrived.
+fn plan(random: &mut StdRng) -> Vec<(usize, Role)> {
+    let end = EVENTS as f64;
+    let workers = (0..WORKER_KILLS).map(|_| (0.02..0.98, Role::Worker));
+    let ingests = (0..INGEST_KILLS).map(|_| (0.02..INGESTS_DIE_UNTIL, Role::Ingest));
+    let all: Vec<_> = workers.chain(ingests).collect();
+    let mut plan: Vec<_> = all
+        .into_iter()
+        .map(|(within, role)| ((random.random_range(within) * end) as usize, role))
+        .collect();
+    plan.sort_by_key(|(after, _)| *after);
+    plan
+}
+
+/// Kills, and starts again at once.
+struct Reaper {
+    settings: Settings,
+    addresses: Addresses,
+    ledger: Ledger,
+    random: StdRng,
+    up: Vec<(Role, Server)>,
+    starting: JoinSet<(Role, Server)>,
+}
+
+impl Reaper {
+    async fn strike(&mut self, role: Role) {
+        let victim = self.choose(role).await;
+        match role {
+            Role::Worker => {
+                let others = self.pids(Role::Worker);
+                kill_worker(victim, &others, &self.ledger).await;
+            }
+            Role::Ingest | Role::Both => {
+                self.addresses.remove(victim.api());
+                kill_ingest(victim, &self.ledger).await;
+            }
+        }
+        let (settings, addresses) = (self.settings.clone().role(role), self.addresses.clone());
+        self.starting.spawn(async move {
+            let server = Server::start(&settings).await;
+            if role == Role::Ingest {
+                addresses.add(&server);
+            }
+            (role, server)
+        });
+    }
+
+    /// One of those that are up; where none is, the next one that comes up.
+    async fn choose(&mut self, role: Role) -> Server {
+        loop {
+            while let Some(started) = self.starting.try_join_next() {
+                self.up.push(started.unwrap());
+            }
+            let candidates: Vec<usize> = (0..self.up.len())
+                .filter(|index| self.up[*index].0 == role)
+                .collect();
+            if let Some(index) = candidates.choose(&mut self.random) {
+                return self.up.swap_remove(*index).1;
+            }
+            let started = self.starting.join_next().await;
+            self.up
+                .push(started.expect("all are up or starting").unwrap());
+        }
+    }
+
+    fn pids(&self, role: Role) -> Vec<i32> {
+        let those = self.up.iter().filter(|(is, _)| *is == role);
+        those.map(|(_, server)| server.pid()).collect()
+    }
+
+    /// Waits until all are up again; a client of an ingest.
+    async fn rest(&mut self, api: &Api) -> Api {
+        while let Some(started) = self.starting.join_next().await {
+            self.up.push(started.unwrap());
+        }
+        api.at(&self.addresses.pick(0).unwrap())
+    }
+}
+
+fn seed() -> u64 {
+    match std::env::var("POSTRIDER_TEST_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => rand::random(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_kills_lose_nothing_and_repeat_only_what_was_under_way() {
+    let seed = seed();
+    println!("POSTRIDER_TEST_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let installation = Shared::new().await;
+    let settings = installation.settings().env("REQUEST_TIMEOUT", TIMEOUT);
+    let receiver = Receiver::start(|_, _| Answer::After(SLOW)).await;
+    let Cluster {
+        ingests,
+        workers,
+        addresses,
+        api,
+    } = Cluster::start(&settings, INGESTS, WORKERS).await;
+    let tenants = [
+        api.tenant(&receiver, &["one"]).await,
+        api.tenant(&receiver, &["two"]).await,
+    ];
+    let ledger = Ledger::default();
+    let load = Load {
+        clients: CLIENTS,
+        total: EVENTS,
+        pause: PAUSE,
+        routes: tenants.iter().map(Route::to).collect(),
+    };
+    let load = load.start(&api, &addresses, &ledger);
+
+    let plan = plan(&mut random);
+    let workers = workers.into_iter().map(|server| (Role::Worker, server));
+    let ingests = ingests.into_iter().map(|server| (Role::Ingest, server));
+    let mut reaper = Reaper {
+        settings,
+        addresses,
+        ledger: ledger.clone(),
+        random,
+        up: workers.chain(ingests).collect(),
+        starting: JoinSet::new(),
+    };
+    for (after, role) in plan {
+        eventually(&format!("request {after}"), || async {
+            (receiver.count() >= after).then_some(())
+        })
+        .await;
+        reaper.strike(role).await;
+    }
+    let api = reaper.rest(&api).await;
+    let repeated = load.finish().await;
+    eventually("all events to arrive", || async {
+        receiver
+            .look(|requests| ledger.is_complete(requests))
+            .then_some(())
+    })
+    .await;
+
+    let history = ledger.full_history(&receiver, &api, &tenants).await;
+    let verdict = judge(&history, &Rules::default());
+    println!("chaos (seed {seed}): {verdict} tries_without_answer={repeated}");
+    verdict.assert_kept();
+    assert_eq!(
+        (verdict.delivered, verdict.dead, verdict.canceled),
+        (EVENTS, 0, 0)
+    );
+}
