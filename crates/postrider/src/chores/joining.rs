@@ -36,8 +36,12 @@ impl Joining {
     pub async fn begin(shared: Shared) -> Option<Self> {
         let joining = Self { shared };
         let joined = timeout(FIRST_TRY, joining.once()).await;
-        let joined = matches!(joined, Ok(Ok(())));
-        (!joined).then_some(joining)
+        if !matches!(joined, Ok(Ok(()))) {
+            return Some(joining);
+        }
+        // So that nothing finds it away that is about to be there; where it is not, it is waited for by whoever needs it.
+        let _ = timeout(FIRST_TRY, joining.shared.broker.up()).await;
+        None
     }
 
     async fn once(&self) -> Result<(), PortError> {

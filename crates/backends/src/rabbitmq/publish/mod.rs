@@ -94,7 +94,7 @@ pub(super) struct Desk {
 impl Publisher {
     pub(super) fn new(options: &Options) -> (Self, Desk) {
         let (jobs, taken) = mpsc::channel(JOBS);
-        let (told, state) = watch::channel(State::Apart("this process has not started".to_owned()));
+        let (told, state) = watch::channel(State::Apart("not connected yet".to_owned()));
         let all_room = u32::try_from(options.max_waiting_bytes / UNIT)
             .unwrap_or(u32::MAX)
             .max(1);
