@@ -5,6 +5,7 @@ mod common;
 mod events;
 mod memory;
 mod paging;
+mod reading;
 
 mod single {
     use crate::store::Store;
