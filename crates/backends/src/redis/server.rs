@@ -23,6 +23,7 @@ use postrider_core::ports::PortError;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, Slot, SlotAddr};
 use redis::io::tcp::TcpSettings;
 use redis::{
     Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, RedisFuture, Value,
@@ -232,6 +233,19 @@ impl Link {
     /// Whether what one script touches has to lie in one slot.
     pub(super) const fn is_cluster(&self) -> bool {
         matches!(self.kind, Kind::Cluster(_))
+    }
+
+    /// Sends a command to the master that holds a slot; where there is but one server, to that.
+    pub(super) async fn at_slot(&mut self, slot: Slot, command: Cmd) -> redis::RedisResult<Value> {
+        match &mut self.kind {
+            Kind::Single(_) => self.req_packed_command(&command).await,
+            Kind::Cluster(link) => {
+                let route = Route::with_slot(slot, SlotAddr::Master);
+                let one = SingleNodeRoutingInfo::SpecificNode(route);
+                let answer = link.route_command(command, RoutingInfo::SingleNode(one));
+                answer.await?.extract_error()
+            }
+        }
     }
 }
 

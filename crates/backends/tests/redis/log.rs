@@ -1,10 +1,13 @@
 //! The delivery log on Redis: its contract, and what it promises beyond it.
 
+mod account;
 mod bounds;
 mod common;
 mod events;
 mod memory;
 mod paging;
+mod places;
+mod reading;
 
 mod single {
     use crate::store::Store;

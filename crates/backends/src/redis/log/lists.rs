@@ -61,14 +61,21 @@ impl RedisLog {
     ) -> std::result::Result<Vec<MessageRecord>, PortError> {
         let keys = period.keys(self.server.space());
         let portion = walk.wanted().clamp(*ROWS.start(), *ROWS.end());
-        let mut from = walk.from;
+        let mut from = walk.from.map(|id| id.as_bytes().to_vec());
         let mut rows = Vec::new();
         loop {
-            let after = from.as_ref().map(|id| id.as_bytes().as_slice());
-            let command = members(keys.records(), b"", after, walk.descending, portion);
+            let command = members(
+                keys.records(),
+                b"",
+                from.as_deref(),
+                walk.descending,
+                portion,
+            );
             let found: Vec<Vec<u8>> = self.ask(Asked::Read, &command).await?;
             let count = found.len();
-            let (last, found) = messages(found).map_err(corrupt)?;
+            let last = found.last().map(|last| behind(last, walk.descending));
+            let last = last.transpose().map_err(corrupt)?;
+            let found = messages(found).map_err(corrupt)?;
             let found = self.resolve_messages(period, found).await?;
             rows.extend(
                 found
@@ -197,18 +204,27 @@ fn on_the_way(
     hours
 }
 
-/// The records among members, and the message of the last member.
-fn messages(found: Vec<Vec<u8>>) -> Result<(Option<MessageId>, Vec<message::Found>)> {
-    let mut last = None;
+/// The records among members.
+fn messages(found: Vec<Vec<u8>>) -> Result<Vec<message::Found>> {
     let mut messages = Vec::with_capacity(found.len());
     for member in found {
         let (id, has_record) = message_in(&member)?;
-        last = Some(id);
         if has_record {
             messages.push(message::read_member(id, member)?);
         }
     }
-    Ok((last, messages))
+    Ok(messages)
+}
+
+/// What a list goes on behind after this member: its message. Backwards, what a message has beyond one member comes
+/// before its record, and behind it the record is still to be read.
+fn behind(member: &[u8], descending: bool) -> Result<Vec<u8>> {
+    let (id, has_record) = message_in(member)?;
+    Ok(if descending && !has_record {
+        member.to_vec()
+    } else {
+        id.as_bytes().to_vec()
+    })
 }
 
 #[cfg(test)]

@@ -14,9 +14,10 @@
 //! else who waits on the server ([`draft`], [`record`]). Each portion is all or nothing; where a later one fails, the answer is
 //! `Unknown`, and repeating it changes nothing but what is missing.
 //!
-//! **Bounds.** The log keeps an account of its bytes. Beyond its limit, or where the server runs out of memory, the oldest
+//! **Bounds.** The log keeps an account of its bytes ([`account`]). Beyond its limit, or where the server runs out of memory, the oldest
 //! periods go ([`pressure`]).
 
+mod account;
 mod by_endpoint;
 mod directory;
 mod draft;
@@ -25,6 +26,7 @@ mod found;
 #[cfg(test)]
 mod golden;
 mod lists;
+mod memory;
 mod message;
 mod period;
 mod pressure;

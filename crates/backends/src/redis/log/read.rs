@@ -212,22 +212,42 @@ impl RedisLog {
         depth: Depth,
     ) -> std::result::Result<Vec<Found>, PortError> {
         let keys = period.keys(self.server.space());
-        let calls = messages.chunks(MESSAGES).map(|messages| {
-            let mut call = self.scripts.read.call(&[keys.records()]);
-            call = call.arg(u8::from(depth == Depth::Bare));
-            for id in messages {
-                call = call.arg(id.as_bytes().as_slice());
-            }
-            call
-        });
-        let calls: Vec<_> = calls.collect();
-        let looks = calls.iter().map(|call| self.run(Asked::Read, call));
-        let found: Vec<Vec<Vec<Vec<u8>>>> = try_join_all(looks).await?;
+        let some = messages.chunks(MESSAGES);
+        let looks = some.map(|some| self.members_of(keys.records(), some, depth));
+        let found = try_join_all(looks).await?;
         let found = messages.iter().zip(found.into_iter().flatten());
         let found: Result<Vec<Found>> = found
             .map(|(id, members)| Found::read(*id, members))
             .collect();
         found.map_err(corrupt)
+    }
+
+    /// All members of each message. One call reads as much as it has time for.
+    async fn members_of(
+        &self,
+        records: &[u8],
+        messages: &[MessageId],
+        depth: Depth,
+    ) -> std::result::Result<Vec<Vec<Vec<u8>>>, PortError> {
+        let mut read: Vec<Vec<Vec<u8>>> = Vec::with_capacity(messages.len());
+        let mut from = Vec::new();
+        while read.len() < messages.len() || !from.is_empty() {
+            // The last one is not whole where there is something to go on behind.
+            let is_begun = !from.is_empty();
+            let mut call = self.scripts.read.call(&[records]);
+            call = call.arg(u8::from(depth == Depth::Bare)).arg(from);
+            for id in &messages[read.len() - usize::from(is_begun)..] {
+                call = call.arg(id.as_bytes().as_slice());
+            }
+            let (found, next): (Vec<Vec<Vec<u8>>>, Vec<u8>) = self.run(Asked::Read, &call).await?;
+            let mut found = found.into_iter();
+            if let Some(begun) = read.last_mut().filter(|_| is_begun) {
+                begun.extend(found.next().into_iter().flatten());
+            }
+            read.extend(found);
+            from = next;
+        }
+        Ok(read)
     }
 
     pub(super) async fn resolve_messages(

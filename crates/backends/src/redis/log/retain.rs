@@ -46,11 +46,11 @@ impl RedisLog {
         periods(&names)
     }
 
-    /// The oldest periods of all applications.
-    pub(super) async fn oldest(&self, count: usize) -> Result<Vec<Period>, PortError> {
+    /// The oldest periods of all applications, but for the first `from`.
+    pub(super) async fn oldest(&self, from: usize, count: usize) -> Result<Vec<Period>, PortError> {
         let mut command = redis::cmd("ZRANGE");
         command.arg(period::directory(self.server.space()));
-        command.arg(0).arg(count - 1);
+        command.arg(from).arg(from + count - 1);
         let names: Vec<Vec<u8>> = self.ask(Asked::Read, &command).await?;
         periods(&names)
     }
@@ -64,14 +64,16 @@ impl RedisLog {
         Ok(forgotten)
     }
 
-    /// Returns how many rows there were, and how many bytes.
-    pub(super) async fn forget_period(&self, period: Period) -> Result<(u64, i64), PortError> {
+    /// Returns how many rows there were, and how many bytes: 0 where it was gone.
+    pub(super) async fn forget_period(&self, period: Period) -> Result<(u64, u64), PortError> {
         let keys = period.keys(self.server.space());
         let call = self.scripts.drop.call(&keys.all());
         let (rows, bytes): (u64, i64) = self.run(Asked::Write, &call).await?;
-        self.unname(period).await?;
+        let bytes = bytes.max(0);
+        // At once: nobody else learns how much it was.
         self.book(&[(period.hour, -bytes)].into()).await;
-        Ok((rows.max(1), bytes))
+        self.unname(period).await?;
+        Ok((rows.max(1), bytes.cast_unsigned()))
     }
 
     /// Takes away payloads whose time is over.

@@ -9,6 +9,7 @@ pub(super) struct Scripts {
     pub(super) strip: Atomic,
     pub(super) drop: Atomic,
     pub(super) account: Atomic,
+    pub(super) settle: Atomic,
 }
 
 impl Default for Scripts {
@@ -19,6 +20,7 @@ impl Default for Scripts {
             strip: Atomic::new(include_str!("strip.lua")),
             drop: Atomic::new(include_str!("drop.lua")),
             account: Atomic::new(include_str!("account.lua")),
+            settle: Atomic::new(include_str!("settle.lua")),
         }
     }
 }

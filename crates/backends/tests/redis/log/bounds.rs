@@ -16,7 +16,7 @@ use super::events::{HOUR, a_message, an_app, an_endpoint, delivered, noise};
 use crate::own::OwnServer;
 
 /// Records `count` delivered messages of that time.
-async fn fill(
+pub(super) async fn fill(
     log: &RedisLog,
     app: AppId,
     at: Timestamp,
@@ -35,7 +35,7 @@ async fn fill(
     messages
 }
 
-async fn retain_all(log: &RedisLog, keep_from: Timestamp) -> u64 {
+pub(super) async fn retain_all(log: &RedisLog, keep_from: Timestamp) -> u64 {
     let mut touched = 0;
     loop {
         match log.retain(NOW, keep_from).await.unwrap() {
@@ -45,7 +45,7 @@ async fn retain_all(log: &RedisLog, keep_from: Timestamp) -> u64 {
     }
 }
 
-async fn is_there(log: &RedisLog, message: &MessageRecord) -> bool {
+pub(super) async fn is_there(log: &RedisLog, message: &MessageRecord) -> bool {
     let key = MessageKey::Id(message.event.message);
     log.message(message.event.app, &key)
         .await
@@ -53,7 +53,7 @@ async fn is_there(log: &RedisLog, message: &MessageRecord) -> bool {
         .is_some()
 }
 
-async fn listed(log: &RedisLog, app: AppId) -> usize {
+pub(super) async fn listed(log: &RedisLog, app: AppId) -> usize {
     let page = Page {
         cursor: Cursor::Start,
         limit: 100_000,

@@ -115,3 +115,18 @@ pub(super) fn delivered(message: &MessageRecord, endpoint: EndpointId) -> [LogRe
         LogRecord::Destination(destination),
     ]
 }
+
+/// Attempts at as many endpoints, each with an answer of half a kilobyte that cannot be compressed.
+pub(super) fn long_trail(message: &MessageRecord, attempts: usize) -> Vec<LogRecord> {
+    let attempt = |_| {
+        let hex = noise(250)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        LogRecord::Attempt(AttemptRecord {
+            response: hex,
+            ..an_attempt(message, an_endpoint(), message.event.accepted_at)
+        })
+    };
+    (0..attempts).map(attempt).collect()
+}

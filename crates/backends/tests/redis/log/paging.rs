@@ -13,7 +13,9 @@ use postrider_core::ports::{
 };
 use postrider_core::samples::NOW;
 
-use super::events::{HOUR, a_message, an_app, an_attempt, an_endpoint, delivered, noise};
+use super::events::{
+    HOUR, a_message, an_app, an_attempt, an_endpoint, delivered, long_trail, noise,
+};
 use crate::support::{Kind, Place};
 
 const KINDS: [Kind; 2] = [Kind::Single, Kind::Cluster];
@@ -233,4 +235,28 @@ async fn a_message_with_many_attempts_keeps_them_all() {
         .await
         .unwrap();
     assert_eq!(found, Some(retried));
+}
+
+/// What a message has beyond one member stands before its record where a list goes backwards.
+#[tokio::test]
+async fn messages_with_long_trails_are_listed_in_every_order() {
+    let log = a_log(Kind::Single);
+    let app = an_app();
+    let mut messages = Vec::new();
+    for _ in 0..8 {
+        let message = a_message(app, NOW, noise(20));
+        messages.push(message.event.message);
+        let attempts = long_trail(&message, 40);
+        log.record(vec![LogRecord::Message(message)]).await.unwrap();
+        for some in attempts.chunks(8) {
+            log.record(some.to_vec()).await.unwrap();
+        }
+    }
+    messages.sort_unstable();
+    for order in ORDERS {
+        for limit in [1, 3, 10, 100] {
+            let seen = messages_of(&log, app, order, limit).await;
+            assert_eq!(seen, in_order(&messages, order), "{order:?} {limit}");
+        }
+    }
 }
