@@ -177,8 +177,13 @@ async fn sixty_kills_lose_nothing_and_repeat_only_what_was_under_way() {
 
     let history = ledger.full_history(&receiver, &api, &tenants).await;
     let verdict = judge(&history, &Rules::default());
-    println!("chaos (seed {seed}): {verdict} tries_without_answer={repeated}");
+    let touched = verdict.touched;
+    println!(
+        "chaos (seed {seed}): {verdict} touched_by_kills={touched} tries_without_answer={repeated}"
+    );
     verdict.assert_kept();
+    assert!(touched > 0, "no kill hit anything");
+    assert!(verdict.duplicated.len() <= touched);
     assert_eq!(
         (verdict.delivered, verdict.dead, verdict.canceled),
         (EVENTS, 0, 0)

@@ -57,6 +57,7 @@ pub fn judge(history: &History, rules: &Rules) -> Verdict {
         accepted: history.accepted.len(),
         received: history.arrivals.len(),
         faults: history.faults.len(),
+        touched: touched(history, rules),
         ..Verdict::default()
     };
     let by_pair = by_pair(&history.arrivals);
@@ -133,6 +134,12 @@ fn judge_end(
     if says_delivered || (end == Some(End::Dead) && known_success) {
         verdict.contradicted.push(pair.clone());
     }
+}
+
+fn touched(history: &History, rules: &Rules) -> usize {
+    let arrivals = history.arrivals.iter();
+    let touched = arrivals.filter(|arrival| is_covered(&history.faults, arrival, rules));
+    touched.count()
 }
 
 fn is_covered(faults: &[Fault], arrival: &Arrival, rules: &Rules) -> bool {
