@@ -63,10 +63,7 @@ impl Reaper {
     async fn strike(&mut self, role: Role) {
         let victim = self.choose(role).await;
         match role {
-            Role::Worker => {
-                let others = self.pids(Role::Worker);
-                kill_worker(victim, &others, &self.ledger).await;
-            }
+            Role::Worker => kill_worker(victim, &self.ledger).await,
             Role::Ingest | Role::Both => {
                 self.addresses.remove(victim.api());
                 kill_ingest(victim, &self.ledger).await;
@@ -98,11 +95,6 @@ impl Reaper {
             self.up
                 .push(started.expect("all are up or starting").unwrap());
         }
-    }
-
-    fn pids(&self, role: Role) -> Vec<i32> {
-        let those = self.up.iter().filter(|(is, _)| *is == role);
-        those.map(|(_, server)| server.pid()).collect()
     }
 
     /// Waits until all are up again; a client of an ingest.
