@@ -82,17 +82,34 @@ pub(crate) async fn accept(
         Admission::Done(answer) => {
             repeat_answer(state, &key, app, submission, &answer).map(Arc::new)
         }
-        // Version 0: the application is gone, and what is cached of it is about to be, too.
-        Admission::Go { version: 0, .. } => {
-            idempotency::release(state, &key).await;
-            state.cache.outdated(app.app.id, 0);
-            Err(ApiError::NotFound)
+        // What is in memory knows of changes that the store does not: they are lost, and an event that was accepted as of
+        // the store's version would be kept from endpoints that were there before it.
+        Admission::Go { version, again, .. } if version < app.version() => {
+            // The first try of a resumed one may have been published: its identifier is kept.
+            if !again {
+                idempotency::release(state, &key).await;
+            }
+            Err(gone_or_lost(state, app).await)
         }
         Admission::Go { id, version, again } => {
             let accepted_at = if again { id.created_at() } else { now };
             let event = event(state, app, submission, id, accepted_at, version);
             publish(state, key, Arc::new(event), again).await
         }
+    }
+}
+
+/// Why the store has no application at the version that is in memory: it was deleted, or the store has lost it.
+async fn gone_or_lost(state: &State, app: &AppSnapshot) -> ApiError {
+    state.cache.outdated(app.app.id, 0);
+    match state.cache.app(app.app.id, app.version()).await {
+        Ok(None) => ApiError::NotFound,
+        Ok(Some(_)) => PortError::Unavailable {
+            part: "registry",
+            cause: "it is being brought up to date".to_owned(),
+        }
+        .into(),
+        Err(error) => error.into(),
     }
 }
 

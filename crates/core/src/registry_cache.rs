@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use crate::application::AppSnapshot;
@@ -24,10 +25,17 @@ const READS: usize = 3;
 /// See the module's documentation.
 pub struct RegistryCache {
     registry: Arc<dyn Registry>,
-    apps: Cache<AppId, Arc<AppSnapshot>>,
+    apps: Cache<AppId, Cached>,
     names: Cache<(OrgId, Uid), AppId>,
     floors: Cache<AppId, u64>,
     generation: AtomicU64,
+}
+
+/// A snapshot, and the generation in which it was asked for.
+#[derive(Clone)]
+struct Cached {
+    snapshot: Arc<AppSnapshot>,
+    generation: u64,
 }
 
 impl std::fmt::Debug for RegistryCache {
@@ -41,8 +49,8 @@ impl std::fmt::Debug for RegistryCache {
 impl RegistryCache {
     #[must_use]
     pub fn new(registry: Arc<dyn Registry>) -> Self {
-        let weight = |_: &AppId, snapshot: &Arc<AppSnapshot>| {
-            u32::try_from(snapshot.endpoints.len() + 1).unwrap_or(u32::MAX)
+        let weight = |_: &AppId, cached: &Cached| {
+            u32::try_from(cached.snapshot.endpoints.len() + 1).unwrap_or(u32::MAX)
         };
         Self {
             registry,
@@ -67,18 +75,16 @@ impl RegistryCache {
     ) -> Result<Option<Arc<AppSnapshot>>, PortError> {
         let fresh =
             |snapshot: &Arc<AppSnapshot>| snapshot.version() >= self.floor(id).max(at_least);
-        if let Some(cached) = self.apps.get(&id).filter(fresh) {
+        if let Some(cached) = self.cached(id).filter(fresh) {
             return Ok(Some(cached));
         }
         for _ in 0..READS {
             let generation = self.generation.load(Ordering::Acquire);
-            let Some(snapshot) = self.registry.snapshot(id).await?.map(Arc::new) else {
-                self.apps.invalidate(&id);
+            let Some(snapshot) = self.read(id, generation).await? else {
                 return Ok(None);
             };
             let current = generation == self.generation.load(Ordering::Acquire);
             if current && fresh(&snapshot) {
-                self.apps.insert(id, Arc::clone(&snapshot));
                 return Ok(Some(snapshot));
             }
         }
@@ -88,6 +94,41 @@ impl RegistryCache {
             part: "registry",
             cause,
         })
+    }
+
+    /// The application as the registry has it now, whatever is cached.
+    ///
+    /// # Errors
+    /// Where the registry is out of reach.
+    pub async fn reread(&self, id: AppId) -> Result<Option<Arc<AppSnapshot>>, PortError> {
+        self.read(id, self.generation.load(Ordering::Acquire)).await
+    }
+
+    fn cached(&self, id: AppId) -> Option<Arc<AppSnapshot>> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let cached = self.apps.get(&id)?;
+        (cached.generation == generation).then_some(cached.snapshot)
+    }
+
+    /// Reads an application and keeps it, unless a newer one was kept meanwhile.
+    async fn read(
+        &self,
+        id: AppId,
+        generation: u64,
+    ) -> Result<Option<Arc<AppSnapshot>>, PortError> {
+        let Some(snapshot) = self.registry.snapshot(id).await?.map(Arc::new) else {
+            self.apps.invalidate(&id);
+            return Ok(None);
+        };
+        let read = Cached {
+            snapshot: Arc::clone(&snapshot),
+            generation,
+        };
+        self.apps.entry(id).and_compute_with(|kept| match kept {
+            Some(kept) if is_newer(kept.value(), &read) => Op::Nop,
+            _ => Op::Put(read),
+        });
+        Ok(Some(snapshot))
     }
 
     /// The application that `key` names within `org`.
@@ -155,8 +196,7 @@ impl RegistryCache {
 
     fn note(&self, id: AppId, version: u64) {
         if self
-            .apps
-            .get(&id)
+            .cached(id)
             .is_none_or(|snapshot| snapshot.version() < version)
         {
             self.outdated(id, version);
@@ -166,4 +206,9 @@ impl RegistryCache {
     fn floor(&self, id: AppId) -> u64 {
         self.floors.get(&id).unwrap_or(0)
     }
+}
+
+fn is_newer(kept: &Cached, read: &Cached) -> bool {
+    let order = |cached: &Cached| (cached.generation, cached.snapshot.version());
+    order(kept) > order(read)
 }

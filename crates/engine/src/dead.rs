@@ -73,6 +73,11 @@ pub(crate) async fn file(context: &Context, event: &Arc<Event>, note: &DeadNote)
         event: Arc::clone(event),
         note: note.clone(),
     };
+    put(context, letter).await
+}
+
+/// The work that a letter was made from is let go once the letter is as safe as the work was.
+pub(crate) async fn put(context: &Context, letter: DeadLetter) -> Settled {
     let filed = context.ports.dead_letters.put(vec![letter]).await;
     if filed.is_ok() {
         tokio::time::sleep(context.ports.dead_letters.safe_after()).await;

@@ -31,7 +31,9 @@ use postrider_core::endpoint::Endpoint;
 use postrider_core::id::AttemptId;
 use postrider_core::message::{Item, Target, Work};
 use postrider_core::pair::{PairKey, PairOutcome, PairState};
-use postrider_core::ports::{Destination, DestinationStatus, LogRecord, Settlement, Until};
+use postrider_core::ports::{
+    Destination, DestinationStatus, LogRecord, PortError, Settlement, Until,
+};
 use postrider_core::time::Timestamp;
 use prometheus::IntGauge;
 use tracing::warn;
@@ -52,12 +54,19 @@ mod request;
 /// How long the record of a pair is kept that has ended: as long as a pack with it may come again.
 pub(crate) const KEEP_ENDED_PAIR: Duration = Duration::from_secs(600);
 
+/// How long a target waits for a slot: far below the time after which a broker takes a pack for forgotten.
+const SLOT_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Makes one attempt and settles it.
 pub(crate) async fn run(context: &Context, item: &Item, target: &Target, guard: Guard) -> Settled {
     let slot = tokio::select! {
         biased;
         slot = context.slots.acquire() => slot,
         () = context.stopping.cancelled() => return put_back(context, item, target, Until::Now).await,
+        () = tokio::time::sleep(SLOT_PATIENCE) => {
+            let pause = plan::pause(target.due, context.now());
+            return put_back(context, item, target, pause).await;
+        }
     };
     if guard == Guard::Claim
         && let Err(end) = claim::claim(context, item, target).await
@@ -67,7 +76,7 @@ pub(crate) async fn run(context: &Context, item: &Item, target: &Target, guard: 
     // Asked only now, because waiting for a slot takes time: nothing is sent to whom it is no longer wanted.
     let endpoint = match wanted_by(context, item, target).await {
         Ok(Standing::Go(endpoint)) => endpoint,
-        Ok(Standing::Canceled) => return cancel(context, item, target).await,
+        Ok(Standing::Canceled | Standing::Unknown) => return cancel(context, item, target).await,
         Err(pause) => return release(context, item, target, pause).await,
     };
     let pass = match context.gate.admit(&endpoint, context.now()) {
@@ -107,12 +116,25 @@ struct Made<'a> {
 
 /// Without the registry nobody knows whether it is still wanted: the error is for how long to wait for it.
 async fn wanted_by(context: &Context, item: &Item, target: &Target) -> Result<Standing, Until> {
-    match context.cache.app(item.event.app, 0).await {
-        Ok(app) => Ok(plan::standing(target, app.as_deref())),
+    match standing(context, item, target).await {
+        Ok(standing) => Ok(standing),
         Err(error) => {
             warn!(%error, "cannot tell whether a delivery is still wanted; it is put off");
             Err(plan::pause(target.due, context.now()))
         }
+    }
+}
+
+/// A cache that is behind must not cancel: what it does not know (yet), the registry is asked for.
+async fn standing(context: &Context, item: &Item, target: &Target) -> Result<Standing, PortError> {
+    let event = &item.event;
+    let cached = context.cache.app(event.app, event.registry_version).await?;
+    match plan::standing(target, cached.as_deref()) {
+        Standing::Unknown => {
+            let stored = context.cache.reread(event.app).await?;
+            Ok(plan::standing(target, stored.as_deref()))
+        }
+        known => Ok(known),
     }
 }
 

@@ -86,8 +86,15 @@ impl Engine {
     /// off and handed off for somebody else to repeat. Draining twice is draining once.
     pub async fn drain(&self, grace: Duration) -> DrainReport {
         self.context.stopping.cancel();
-        let patience = grace.saturating_sub(SETTLE_TIME);
-        let mut clean = timeout(patience, self.settled()).await.is_ok();
+        let leave_to_others = async {
+            self.consumer.wait().await;
+            self.context.ports.broker.stop_leasing().await;
+        };
+        let patience = grace.saturating_sub(2 * SETTLE_TIME).max(grace / 2);
+        let (mut clean, _) = tokio::join!(
+            async { timeout(patience, self.settled()).await.is_ok() },
+            timeout(patience, leave_to_others),
+        );
         if !clean {
             self.context.cut_off.cancel();
             clean = timeout(SETTLE_TIME, self.settled()).await.is_ok();
@@ -101,7 +108,6 @@ impl Engine {
 
     async fn settled(&self) {
         self.consumer.wait().await;
-        self.context.ports.broker.stop_leasing().await;
         self.context.packs.close();
         self.context.packs.wait().await;
     }

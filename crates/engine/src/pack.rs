@@ -15,6 +15,7 @@ use postrider_core::ports::{Pack, PortError, Source, Until};
 use tracing::{error, warn};
 
 use crate::context::Context;
+use crate::dead;
 use crate::item::{self, Guard};
 use crate::plan;
 
@@ -64,7 +65,7 @@ async fn settle(context: &Arc<Context>, pack: &Pack) -> Settled {
         (Source::Work, DELIVERY_LIMIT..) => return quarantine(context, pack).await,
         (Source::Quarantine, QUARANTINE_LIMIT..) => {
             let cause = format!(
-                "it ended the process {QUARANTINE_LIMIT} times while nothing else was being done"
+                "{QUARANTINE_LIMIT} times its holder ended, or lost the broker, while nothing else that was set apart was being done"
             );
             return poison(context, &pack.bytes, cause).await;
         }
@@ -155,7 +156,7 @@ async fn poison(context: &Context, raw: &Bytes, cause: String) -> Settled {
         .dead_letters
         .with_label_values(&["poison"])
         .inc();
-    settled(context.ports.dead_letters.put(vec![letter]).await)
+    dead::put(context, letter).await
 }
 
 /// The end of work that is done when `result` is.

@@ -41,16 +41,20 @@ pub(crate) fn first_target(endpoint: &Endpoint, now: Timestamp) -> Target {
 #[derive(Debug, Clone)]
 pub(crate) enum Standing {
     Go(Arc<Endpoint>),
-    /// The endpoint is gone, disabled, or was disabled since the work was made.
+    /// The endpoint was disabled since the work was made.
     Canceled,
+    /// The endpoint is not there, or as it was before the work was made: it is gone, or this knowledge is older than the
+    /// work. Where it is the registry's own, it is canceled.
+    Unknown,
 }
 
 pub(crate) fn standing(target: &Target, app: Option<&AppSnapshot>) -> Standing {
     match app.and_then(|app| app.endpoint(target.endpoint)) {
-        Some(endpoint) if !endpoint.disabled && endpoint.era == target.era => {
+        Some(endpoint) if endpoint.era > target.era => Standing::Canceled,
+        Some(endpoint) if endpoint.era == target.era && !endpoint.disabled => {
             Standing::Go(Arc::clone(endpoint))
         }
-        _ => Standing::Canceled,
+        _ => Standing::Unknown,
     }
 }
 
@@ -115,31 +119,35 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_canceled_when_its_endpoint_is_gone_disabled_or_was_disabled_since() {
+    fn only_an_endpoint_that_was_disabled_since_cancels_a_target_by_itself() {
         let target = samples::target(2, NOW);
-        assert!(matches!(
-            standing(&target, Some(&app(vec![samples::endpoint()]))),
-            Standing::Go(_)
-        ));
-        assert!(matches!(standing(&target, None), Standing::Canceled));
-        assert!(matches!(
-            standing(&target, Some(&app(vec![]))),
-            Standing::Canceled
-        ));
-        let mut endpoint = samples::endpoint();
-        endpoint.disable();
-        assert!(matches!(
-            standing(&target, Some(&app(vec![endpoint.clone()]))),
-            Standing::Canceled
-        ));
-        endpoint.disabled = false;
-        assert!(
-            matches!(
-                standing(&target, Some(&app(vec![endpoint]))),
-                Standing::Canceled
-            ),
-            "of an older era"
-        );
+        let with = |change: fn(&mut Endpoint)| {
+            let mut endpoint = samples::endpoint();
+            change(&mut endpoint);
+            standing(&target, Some(&app(vec![endpoint])))
+        };
+        assert!(matches!(with(|_| {}), Standing::Go(_)));
+        assert!(matches!(with(Endpoint::disable), Standing::Canceled));
+        let enabled_again = |endpoint: &mut Endpoint| {
+            endpoint.disable();
+            endpoint.disabled = false;
+        };
+        assert!(matches!(with(enabled_again), Standing::Canceled));
+    }
+
+    #[test]
+    fn what_may_be_older_than_a_target_does_not_cancel_it() {
+        let mut target = samples::target(2, NOW);
+        let unknown = |target: &Target, app: Option<&AppSnapshot>| {
+            matches!(standing(target, app), Standing::Unknown)
+        };
+        assert!(unknown(&target, None));
+        assert!(unknown(&target, Some(&app(vec![]))));
+        let mut not_yet_enabled = samples::endpoint();
+        not_yet_enabled.disabled = true;
+        assert!(unknown(&target, Some(&app(vec![not_yet_enabled]))));
+        target.era += 1;
+        assert!(unknown(&target, Some(&app(vec![samples::endpoint()]))));
     }
 
     #[test]

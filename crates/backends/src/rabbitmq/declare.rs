@@ -16,7 +16,7 @@ use super::topology::{exchanges, queues};
 /// A declaration that is younger need not be repeated: both connections of a process come back at the same time.
 const FRESH: Duration = Duration::from_secs(30);
 /// Some hundred questions to a server that may be busy starting.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// When this process last declared the topology.
 #[derive(Debug, Default)]
@@ -48,16 +48,19 @@ impl Declared {
 
 /// All of it in one go: a question does not wait for the answer to the one before.
 async fn declare(link: &Link) -> Result<(), String> {
+    // Opening the channel counts, too: on a connection that is blocked not even that is sent.
+    timeout(PATIENCE, declare_on_its_own(link))
+        .await
+        .unwrap_or_else(|_| Err(format!("queues were not declared within {PATIENCE:?}")))
+}
+
+async fn declare_on_its_own(link: &Link) -> Result<(), String> {
     let channel = link.channel().await.map_err(|error| told(&error))?;
-    let declared = timeout(PATIENCE, declare_on(&channel)).await;
-    match declared {
-        Ok(Ok(())) => {
-            let _ = channel.close(200, "OK".into()).await;
-            Ok(())
-        }
-        Ok(Err(error)) => Err(refused(&error)),
-        Err(_) => Err(format!("queues were not declared within {PATIENCE:?}")),
-    }
+    declare_on(&channel)
+        .await
+        .map_err(|error| refused(&error))?;
+    let _ = channel.close(200, "OK".into()).await;
+    Ok(())
 }
 
 async fn declare_on(channel: &Channel) -> lapin::Result<()> {

@@ -11,6 +11,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::timeout;
 
 use super::error::told;
+use super::link::addresses;
 use super::options::Address;
 
 const GREETING: &[u8] = b"AMQP\x00\x00\x09\x01";
@@ -31,7 +32,7 @@ async fn ask(address: &Address) -> io::Result<String> {
     let runtime =
         lapin::runtime::default_runtime().map_err(|error| io::Error::other(told(&error)))?;
     let mut failure = io::Error::other("its name has no address");
-    for to in tokio::net::lookup_host((authority.host.as_str(), authority.port)).await? {
+    for to in addresses(&address.uri).await? {
         match AsyncTcpStream::connect(&runtime, to).await {
             Ok(stream) if address.is_tls() => {
                 let config = lapin::tcp::TLSConfig::default();

@@ -4,17 +4,19 @@
 //! closing, and while the server has blocked a connection it writes nothing at all. Whoever has to be done in time cuts the
 //! socket; then everything that waits for the connection fails at once.
 
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use lapin::options::QueueDeclareOptions;
+use lapin::tcp::TLSConfig;
 use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties};
 use parking_lot::Mutex;
+use rand::seq::SliceRandom as _;
 use tokio::time::timeout;
 
 use super::error::told;
@@ -39,41 +41,35 @@ impl Link {
         options: &Options,
     ) -> Result<Self, String> {
         let socket = Arc::new(Socket::default());
-        let name = format!("postrider {} {role}", options.name);
-        let properties = ConnectionProperties::default()
-            .with_connection_name(name.into())
-            .with_client_property("product".into(), "Postrider".into())
-            .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
         let runtime = lapin::runtime::default_runtime().map_err(|error| told(&error))?;
         let (is_tls, held, reactor) = (address.is_tls(), Arc::clone(&socket), runtime.clone());
         let dial = async move |uri: AMQPUri, _| {
-            let host = uri.authority.host;
             let mut failure = std::io::Error::other("its name has no address");
-            for to in tokio::net::lookup_host((host.as_str(), uri.authority.port)).await? {
-                let stream =
-                    match timeout(ADDRESS_TIMEOUT, AsyncTcpStream::connect(&reactor, to)).await {
-                        Ok(Ok(stream)) => stream,
-                        Ok(Err(error)) => {
-                            failure = error;
-                            continue;
-                        }
-                        Err(_) => {
-                            failure = std::io::ErrorKind::TimedOut.into();
-                            continue;
-                        }
-                    };
+            for to in addresses(&uri).await? {
+                let connecting = AsyncTcpStream::connect(&reactor, to);
+                let stream = match timeout(ADDRESS_TIMEOUT, connecting).await {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(error)) => {
+                        failure = error;
+                        continue;
+                    }
+                    Err(_) => {
+                        failure = std::io::ErrorKind::TimedOut.into();
+                        continue;
+                    }
+                };
                 if let AsyncTcpStream::Plain(stream) = &stream {
                     held.hold(stream.get_ref())?;
                 }
                 if !is_tls {
                     return Ok(stream);
                 }
-                return Ok(stream
-                    .into_tls(&host, lapin::tcp::TLSConfig::default())
-                    .await?);
+                let host = &uri.authority.host;
+                return Ok(stream.into_tls(host, TLSConfig::default()).await?);
             }
             Err(failure.into())
         };
+        let properties = properties(role, options);
         let opening = Connection::connector(address.uri.clone(), runtime, dial, properties);
         match timeout(options.connect_timeout, opening).await {
             Ok(Ok(connection)) => Ok(Self {
@@ -144,6 +140,23 @@ pub(super) async fn count(channel: &Channel, queue: &str) -> lapin::Result<u64> 
         .queue_declare(queue.into(), passive, FieldTable::default())
         .await?;
     Ok(u64::from(found.message_count()))
+}
+
+/// In any order: behind one name there may be several nodes, and one of them may be out of order.
+pub(super) async fn addresses(uri: &AMQPUri) -> std::io::Result<Vec<SocketAddr>> {
+    let authority = &uri.authority;
+    let found = tokio::net::lookup_host((authority.host.as_str(), authority.port)).await?;
+    let mut found: Vec<SocketAddr> = found.collect();
+    found.shuffle(&mut rand::rng());
+    Ok(found)
+}
+
+fn properties(role: &str, options: &Options) -> ConnectionProperties {
+    let name = format!("postrider {} {role}", options.name);
+    ConnectionProperties::default()
+        .with_connection_name(name.into())
+        .with_client_property("product".into(), "Postrider".into())
+        .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into())
 }
 
 #[derive(Default)]

@@ -128,7 +128,7 @@ async fn queues_that_are_deleted_are_made_anew_and_consumed() {
         .await
         .unwrap();
     assert_eq!(
-        take_all(&broker, &messages(&[first.clone()])).await,
+        take_all(&broker, &messages(std::slice::from_ref(&first))).await,
         messages(&[first])
     );
     for shard in 0..8 {

@@ -51,16 +51,18 @@ pub(crate) fn messages_in(pack: &Pack) -> Vec<MessageId> {
 
 /// Leases once there is something.
 pub(crate) async fn lease(broker: &RabbitMq, room: usize) -> Vec<Pack> {
-    let leased = async {
-        loop {
-            let packs = broker.lease(wall_clock(), room).await.unwrap().packs;
-            if !packs.is_empty() {
-                return packs;
-            }
-            broker.wait().await;
+    let leased = timeout(PATIENCE, lease_when_ready(broker, room)).await;
+    leased.expect("something to lease")
+}
+
+async fn lease_when_ready(broker: &RabbitMq, room: usize) -> Vec<Pack> {
+    loop {
+        let packs = broker.lease(wall_clock(), room).await.unwrap().packs;
+        if !packs.is_empty() {
+            return packs;
         }
-    };
-    timeout(PATIENCE, leased).await.expect("something to lease")
+        broker.wait().await;
+    }
 }
 
 /// Leases and acknowledges until all of `wanted` came. Returns everything that did.
@@ -68,7 +70,7 @@ pub(crate) async fn take_all(broker: &RabbitMq, wanted: &HashSet<MessageId>) -> 
     let mut found = HashSet::new();
     let all = async {
         while !wanted.is_subset(&found) {
-            let packs = lease(broker, 64).await;
+            let packs = lease_when_ready(broker, 64).await;
             found.extend(packs.iter().flat_map(messages_in));
             let receipts = packs.iter().map(|pack| pack.receipt).collect();
             broker.ack(receipts).await.unwrap();

@@ -31,6 +31,7 @@ macro_rules! cases {
                 a_part_that_is_lost_does_not_look_empty
                 a_lost_registry_is_put_back
                 a_registry_that_went_back_is_mended
+                an_old_state_is_not_gone_on_with
                 nobody_waits_for_what_is_lost_for_good
                 what_cannot_be_read_is_said_to_be_corrupt;
             crashes:
@@ -41,6 +42,7 @@ macro_rules! cases {
                 a_writer_that_was_too_slow_takes_another_version
                 a_claim_that_was_left_behind_is_taken_over
                 two_processes_never_both_win
+                a_refused_writer_leaves_the_claim_of_the_other
                 a_uid_never_has_two_owners
                 what_runs_in_the_background_ends_with_the_registry
                 ten_thousand_endpoints_fit_into_one_application;

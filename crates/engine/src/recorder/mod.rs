@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use postrider_core::pair::PairOutcome;
 use postrider_core::ports::{LogRecord, Ports, Settlement};
 use postrider_core::time::{Clock, Timestamp};
 use tokio::time::timeout;
@@ -64,6 +65,8 @@ impl Recorder {
             bound: KEPT_SETTLEMENT_BYTES,
             size: |_| SETTLEMENT_BYTES,
             dropped: metrics.pair_records_dropped.clone(),
+            // By the time it is written the lease that it ends may be somebody else's; its own ends by itself.
+            lasts: |settlement: &Settlement| settlement.outcome != PairOutcome::Released,
             write: Box::new(move |batch| {
                 let (limits, now) = (Arc::clone(&limits), clock.now());
                 async move { limits.settle(now, worth_keeping(batch, now)).await }.boxed()
@@ -75,6 +78,7 @@ impl Recorder {
             bound: KEPT_LOG_BYTES,
             size: log_size,
             dropped: metrics.log_records_dropped.clone(),
+            lasts: |_| true,
             write: Box::new(move |batch| {
                 let log = Arc::clone(&log);
                 async move { log.record(batch).await }.boxed()

@@ -27,6 +27,8 @@ pub(super) struct Kind<T> {
     pub(super) bound: usize,
     pub(super) size: fn(&T) -> usize,
     pub(super) dropped: IntCounter,
+    /// Whether a record that could not be written is still right when it is written later.
+    pub(super) lasts: fn(&T) -> bool,
     pub(super) write: Write<T>,
 }
 
@@ -141,6 +143,8 @@ impl<T: Clone + Send + 'static> Task<T> {
             }
             // Dropping the senders tells the waiters.
             Err(error) => {
+                self.kept.retain(self.kind.lasts);
+                self.kept_bytes = self.kept.iter().map(self.kind.size).sum();
                 self.shed();
                 if !was_behind {
                     warn!(
@@ -209,6 +213,7 @@ mod tests {
             bound,
             size: |_| 10,
             dropped: IntCounter::new("dropped", "Dropped.").unwrap(),
+            lasts: |number| *number != 9,
             write: Box::new(move |batch| {
                 let result = write(batch);
                 async { result }.boxed()
@@ -256,9 +261,13 @@ mod tests {
         let writer = Writer::start(kind, CancellationToken::new(), &tasks);
         assert!(!writer.is_behind());
         assert!(!writer.write([1, 2]).await);
-        assert!(!writer.write([3, 4]).await);
+        assert!(!writer.write([9, 3, 4]).await);
         assert!(writer.is_behind());
-        assert_eq!(dropped.get(), 1, "three of ten bytes are kept");
+        assert_eq!(
+            dropped.get(),
+            1,
+            "three of ten bytes are kept, and none that would be wrong later"
+        );
         assert!(writer.write([]).await, "nothing is stored at once");
     }
 }

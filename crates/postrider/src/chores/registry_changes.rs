@@ -15,7 +15,8 @@ use tracing::{info, warn};
 use super::{Chore, Complaint, pause};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Short, because until changes are told again an endpoint that was disabled meanwhile still gets its requests.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub struct RegistryChanges {

@@ -239,3 +239,59 @@ async fn a_dead_letter_is_not_filed_for_what_was_delivered_after_all() {
     }
     assert!(dead_letters(&world).await.is_empty());
 }
+
+/// Nobody tells this engine of changes: it has what it read for the first event.
+#[tokio::test(start_paused = true)]
+async fn a_registry_in_memory_that_is_behind_cancels_nothing() {
+    let mut world = World::new(|_, _| Play::Status(200)).await;
+    let old = world.endpoint().await;
+    let before = world.item(Work::Match).await;
+    world.publish(vec![before.clone()]).await;
+    assert_eq!(world.settled().await.next, Disposition::Delivered);
+
+    let new = world.endpoint().await;
+    let target = |endpoint, era| Target {
+        endpoint,
+        era,
+        chain: ChainId(7),
+        attempt: 1,
+        due: world.clock.now(),
+        trigger: Trigger::Manual,
+    };
+    // Asked for by hand, for an event that is older than the endpoint.
+    let to_new = Item {
+        work: Work::Targets(vec![target(new.id, new.era)]),
+        ..before.clone()
+    };
+    let mut changed = old.clone();
+    changed.disable();
+    changed.disabled = false;
+    let registry = &world.ports.registry;
+    let version = registry
+        .snapshot(world.app)
+        .await
+        .unwrap()
+        .unwrap()
+        .version();
+    registry
+        .put_endpoint(changed.clone(), Some(version))
+        .await
+        .unwrap();
+    let to_enabled_again = Item {
+        work: Work::Targets(vec![target(old.id, changed.era)]),
+        ..world.item(Work::Match).await
+    };
+    let of_an_older_era = Item {
+        work: Work::Targets(vec![target(old.id, old.era)]),
+        ..world.item(Work::Match).await
+    };
+    world
+        .publish(vec![to_new, to_enabled_again, of_an_older_era])
+        .await;
+    for _ in 0..2 {
+        assert_eq!(world.settled().await.next, Disposition::Delivered);
+    }
+    world.all_ended().await;
+    assert_eq!(world.sender.requests().len(), 3);
+    assert!((world.counter("postrider_canceled_total") - 1.0).abs() < f64::EPSILON);
+}

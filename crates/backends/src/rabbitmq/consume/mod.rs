@@ -224,7 +224,7 @@ impl Desk {
         for (queue, before) in inner.queues.iter_mut().zip(surveyed) {
             let generation = before.channel.as_ref().map(|(generation, _)| *generation);
             if queue.open.as_ref().map(|open| open.generation) == generation {
-                queue.untold -= before.untold;
+                queue.untold = queue.untold.saturating_sub(before.untold);
             }
         }
     }
@@ -464,13 +464,14 @@ impl Queue {
         }
     }
 
-    /// What was fetched and not leased goes back to the server, for others.
+    /// What was fetched and not leased goes back to the server, for others. What is set apart goes the longer way, on which
+    /// its deliveries are counted anew: being put back unseen is not a sign that it kills.
     fn put_back(&mut self) {
         let tags: Vec<u64> = self.fetched.drain(..).map(|message| message.tag).collect();
         for tag in &tags {
             self.held.remove(tag);
         }
-        self.reject(&tags, true);
+        self.reject(&tags, self.source != Source::Quarantine);
         if let Some(open) = &mut self.open {
             open.is_consuming = false;
         }

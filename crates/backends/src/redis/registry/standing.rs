@@ -7,10 +7,16 @@
 //! | the same epoch, a version that was reached | | well |
 //! | the same epoch, and that it is being mended | | lost, until everybody has put back what it wrote |
 //! | the same epoch, a lower version | | lost its latest changes: Redis came back from an older state of its files |
+//! | the same epoch, a version below one that was reached long ago | | lost more than anybody remembers |
 //! | another epoch, of an import, a higher version | | well; anything may have changed |
 //! | another epoch, founded anew | | lost: somebody began with nothing, and this process knows of more |
 //!
 //! Answers may overtake each other: an answer is judged by what was remembered when its question was asked.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// What a script found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +43,12 @@ impl From<Found> for Standing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Loss {
     NoEpoch,
-    Rewound { seen: u64, found: u64 },
+    /// `far`: further than a restart goes back that lost the last moments of its files.
+    Rewound {
+        seen: u64,
+        found: u64,
+        far: bool,
+    },
     Mending,
     FoundedAnew,
 }
@@ -45,7 +56,7 @@ pub(super) enum Loss {
 impl Loss {
     /// Whether it passes by itself.
     pub(super) const fn is_mended(&self) -> bool {
-        matches!(self, Self::Rewound { .. } | Self::Mending)
+        matches!(self, Self::Rewound { far: false, .. } | Self::Mending)
     }
 }
 
@@ -56,10 +67,19 @@ impl std::fmt::Display for Loss {
                 "Redis holds no registry, or lost it; import a backup or found it anew: \
                  postrider registry import FILE | postrider registry init",
             ),
-            Self::Rewound { seen, found } => write!(
+            Self::Rewound {
+                seen,
+                found,
+                far: false,
+            } => write!(
                 f,
                 "Redis went back from version {seen} to {found} and lost the latest changes; nodes that remember them \
-                 are putting them back. If this stays, import a backup: postrider registry import FILE"
+                 are putting them back, which takes some seconds"
+            ),
+            Self::Rewound { seen, found, .. } => write!(
+                f,
+                "Redis went back from version {seen} to {found}, which is an old state; import a backup \
+                 (postrider registry import FILE), or restart every process to go on with what is there"
             ),
             Self::Mending => f.write_str(
                 "Redis went back to an older state and lost the latest changes; nodes that remember them are putting \
@@ -79,6 +99,8 @@ pub(super) struct Memory {
     pub(super) epoch: Option<String>,
     /// The newest version that was ever seen.
     pub(super) seen: u64,
+    /// The newest version that ought to have been on the server's disk long since.
+    pub(super) durable: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +126,7 @@ impl Memory {
         let rewound = Loss::Rewound {
             seen: before.seen,
             found: found.version,
+            far: found.version < before.durable,
         };
         if epoch == asked_of {
             if behind {
@@ -139,9 +162,47 @@ impl Memory {
     }
 }
 
+/// How long a version must have been known before it counts as durable: several times what Redis takes to write its log out.
+const DURABLE_AFTER: Duration = Duration::from_secs(10);
+
+/// When which version was known.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    known: VecDeque<(Instant, u64)>,
+}
+
+impl History {
+    /// Takes note that Redis has `version`. Returns the newest one that it had long ago.
+    pub(super) fn note(&mut self, version: u64) -> u64 {
+        let now = Instant::now();
+        if self.known.back().is_none_or(|(_, last)| *last != version) {
+            self.known.push_back((now, version));
+        }
+        let old = |(since, _): &(Instant, u64)| now - *since >= DURABLE_AFTER;
+        while self.known.get(1).is_some_and(old) {
+            self.known.pop_front();
+        }
+        let first = self.known.front().filter(|first| old(first));
+        first.map_or(0, |(_, version)| *version)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_known_for_long_counts_as_durable() {
+        let mut history = History::default();
+        assert_eq!(history.note(1), 0);
+        tokio::time::advance(DURABLE_AFTER / 2).await;
+        assert_eq!((history.note(1), history.note(2)), (0, 0));
+        tokio::time::advance(DURABLE_AFTER / 2).await;
+        assert_eq!((history.note(2), history.note(3)), (1, 1));
+        tokio::time::advance(DURABLE_AFTER).await;
+        assert_eq!((history.note(4), history.known.len()), (3, 2));
+        assert_eq!(history.note(4), 3);
+    }
 
     fn standing(epoch: &str, version: u64) -> Standing {
         Standing {
@@ -155,16 +216,24 @@ mod tests {
         Memory {
             epoch: Some(epoch.to_owned()),
             seen,
+            durable: seen / 2,
         }
     }
 
     #[test]
     fn follows_the_table() {
-        let rewound = |found| Verdict::Lost(Loss::Rewound { seen: 10, found });
+        let rewound = |found| {
+            Verdict::Lost(Loss::Rewound {
+                seen: 10,
+                found,
+                far: found < 5,
+            })
+        };
         let cases = [
             ("", 11, Verdict::Lost(Loss::NoEpoch)),
             ("f1", 10, Verdict::Well),
             ("f1", 9, rewound(9)),
+            ("f1", 4, rewound(4)),
             ("i2", 11, Verdict::Renewed),
             ("i2", 9, rewound(9)),
             ("f2", 11, Verdict::Lost(Loss::FoundedAnew)),
@@ -189,7 +258,8 @@ mod tests {
         assert_eq!(verdict, Verdict::Lost(Loss::Mending));
         let mut blank = Memory::default();
         let verdict = blank.judge(&Memory::default(), &standing("f1", 3));
-        assert_eq!((verdict, blank), (Verdict::Well, memory("f1", 3)));
+        assert_eq!(verdict, Verdict::Well);
+        assert_eq!((blank.epoch.as_deref(), blank.seen), (Some("f1"), 3));
     }
 
     #[test]

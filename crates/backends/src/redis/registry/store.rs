@@ -16,7 +16,7 @@ use super::names::Names;
 use super::recent::{Recent, Watched};
 use super::ring::Ring;
 use super::scripts::SCRIPTS;
-use super::standing::{Found, Loss, Memory, Standing, Verdict};
+use super::standing::{Found, History, Loss, Memory, Standing, Verdict};
 use crate::redis::error::{Asked, told};
 use crate::redis::script::Call;
 use crate::redis::server::{Link, Server};
@@ -45,12 +45,13 @@ pub(super) struct Store {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    memory: Memory,
+    pub(super) memory: Memory,
     /// When the registry was last known to be well.
     well_at: Option<Instant>,
     pub(super) loss: Option<(Loss, Instant)>,
     /// What the last poll said, where it failed.
     pub(super) trouble: Option<PortError>,
+    pub(super) history: History,
 }
 
 /// Whether a change goes ahead although the registry counts as lost: putting back does.
@@ -161,7 +162,7 @@ impl Store {
     /// When Redis was first found to have gone back, if it has.
     pub(super) fn rewound_since(&self) -> Option<Instant> {
         match &self.state.lock().loss {
-            Some((Loss::Rewound { .. }, since)) => Some(*since),
+            Some((Loss::Rewound { far: false, .. }, since)) => Some(*since),
             _ => None,
         }
     }
@@ -189,10 +190,10 @@ impl Store {
             if !was_lost {
                 error!(%loss, "the registry is not available");
             }
-            let since = state
-                .loss
-                .take()
-                .map_or_else(Instant::now, |(_, since)| since);
+            let mended = loss.is_mended();
+            let before = state.loss.take();
+            let same = before.filter(|(before, _)| before.is_mended() == mended);
+            let since = same.map_or_else(Instant::now, |(_, since)| since);
             let cause = loss.to_string();
             state.loss = Some((loss, since));
             drop(state);

@@ -47,6 +47,9 @@ impl Store {
         let (found, cut, changes, overdue): Polled = self.run(Asked::Read, &call).await?;
         let standing = Standing::from(found);
         self.judge(&before, &standing)?;
+        let mut state = self.state.lock();
+        state.memory.durable = state.history.note(standing.version);
+        drop(state);
         let changes: Result<Vec<Told>, PortError> = changes
             .into_iter()
             .map(|(member, position)| told_change(&member, position))

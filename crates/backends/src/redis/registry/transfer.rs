@@ -311,7 +311,10 @@ impl Store {
         let stands = there.map(|there| there.version());
         let (word, before) = self.store_back(app, &ticket, stands, &plan).await?;
         if word != "done" {
-            // Its claim is the same in the next round; its entry in the list is found to be one too many by then.
+            if let Some(refused) = &plan.app {
+                let listed = entry(app, ticket.version);
+                self.unclaim(refused, ticket.version, Some(&listed)).await;
+            }
             self.abandon(app, &ticket).await;
             return Ok(None);
         }
@@ -334,7 +337,7 @@ impl Store {
     ) -> Result<(), PortError> {
         let listed = entry(app.id, app.version);
         let claim = self.claim(Access::Forced, app, app.version, &listed);
-        if claim.await?.is_some() {
+        if claim.await? {
             return Ok(());
         }
         app.uid = None;

@@ -31,13 +31,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Looks at a claim that others keep changing: longer than `PATIENCE` several times over.
 const LOOKS: usize = 500;
 
-/// A claim of one's own.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Claimed {
-    /// The version at which the application had claimed the uid before.
-    before: Option<u64>,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Validity {
     Holds,
@@ -46,26 +39,23 @@ enum Validity {
 }
 
 impl Store {
-    /// Lists the application under `listed` and claims its uid. `None` where the uid is taken.
+    /// Lists the application under `listed` and claims its uid. `false` where the uid is taken.
     pub(super) async fn claim(
         &self,
         access: Access,
         app: &Application,
         version: u64,
         listed: &[u8],
-    ) -> Result<Option<Claimed>, PortError> {
+    ) -> Result<bool, PortError> {
         let mut stale = Vec::new();
         for _ in 0..LOOKS {
-            let (word, found, age) = self.try_claim(app, version, listed, &stale).await?;
-            let found = found.unwrap_or_default();
-            if word == "mine" {
-                let before = std::str::from_utf8(&found).ok();
-                let before = before.and_then(|text| text.parse().ok());
-                return Ok(Some(Claimed { before }));
-            }
+            let taken = self.try_claim(app, version, listed, &stale).await?;
+            let Some((found, age)) = taken else {
+                return Ok(true);
+            };
             let rival = to_claim(&found)?;
             match self.validity(app, rival).await? {
-                Validity::Holds => return Ok(None),
+                Validity::Holds => return Ok(false),
                 Validity::Never => stale = found,
                 Validity::Perhaps if Duration::from_millis(age) < PATIENCE => {
                     tokio::time::sleep(PAUSE).await;
@@ -76,13 +66,14 @@ impl Store {
         Err(contended())
     }
 
+    /// Whose claim is in the way, and how old it is.
     async fn try_claim(
         &self,
         app: &Application,
         version: u64,
         listed: &[u8],
         stale: &[u8],
-    ) -> Result<(String, Option<Vec<u8>>, u64), PortError> {
+    ) -> Result<Option<(Vec<u8>, u64)>, PortError> {
         let keys = self.names.org(app.org);
         let call = SCRIPTS
             .claim
@@ -117,34 +108,44 @@ impl Store {
     }
 
     async fn give_up_waiting(&self, access: Access, rival: Claim) -> Result<(), PortError> {
-        let before = self.fence(rival.app, rival.version).await?;
+        let fenced = self.fence(rival.app, rival.version).await?;
         if access == Access::Forced {
             return Ok(());
         }
         let look = self.look(Some(rival.app), None).await?;
-        if before.is_none() && look.registered && !look.busy {
+        let no_trace = fenced.stands.is_none() && fenced.deleted.is_none();
+        if no_trace && look.registered && !look.busy {
             return Err(partly_lost(format_args!("{}", rival.app)));
         }
         Ok(())
     }
 
-    /// After a change that was refused: the claim is what it was before it.
-    pub(super) async fn unclaim(
+    /// After a change that was refused. Another change of the application may have been made meanwhile, and have found
+    /// the uid claimed: then the claim is that one's by now.
+    pub(super) async fn unclaim(&self, app: &Application, version: u64, listed: Option<&[u8]>) {
+        let unclaimed = self.try_unclaim(app, version, listed);
+        left_over(unclaimed.await);
+    }
+
+    async fn try_unclaim(
         &self,
         app: &Application,
         version: u64,
-        claimed: Claimed,
         listed: Option<&[u8]>,
-    ) {
-        if app.uid.is_none() && listed.is_none() {
-            return;
+    ) -> Result<(), PortError> {
+        let mut uid = app.uid.as_ref();
+        if uid.is_some() {
+            let fenced = self.fence(app.id, version).await?.app;
+            uid =
+                uid.filter(|_| !fenced.is_some_and(|now| now.org == app.org && now.uid == app.uid));
         }
-        let listed = listed.unwrap_or_default();
-        let span = (version, version);
-        let entries = (listed.to_vec(), listed.to_vec());
-        let uid = app.uid.as_ref();
-        let released = self.try_release(app.org, app.id, uid, span, claimed.before, entries);
-        left_over(released.await);
+        if uid.is_none() && listed.is_none() {
+            return Ok(());
+        }
+        let listed = listed.unwrap_or_default().to_vec();
+        let entries = (listed.clone(), listed);
+        self.try_release(app.org, app.id, uid, (version, version), entries)
+            .await
     }
 
     /// Gives up the claim to a uid as of `version`, and entries of the list from one to another.
@@ -157,7 +158,7 @@ impl Store {
         entries: Option<(Vec<u8>, Vec<u8>)>,
     ) {
         let entries = entries.unwrap_or_default();
-        let released = self.try_release(org, app, uid, (0, version), None, entries);
+        let released = self.try_release(org, app, uid, (0, version), entries);
         left_over(released.await);
     }
 
@@ -167,7 +168,6 @@ impl Store {
         app: AppId,
         uid: Option<&Uid>,
         (lowest, highest): (u64, u64),
-        back_to: Option<u64>,
         (first, last): (Vec<u8>, Vec<u8>),
     ) -> Result<(), PortError> {
         let keys = self.names.org(org);
@@ -178,7 +178,6 @@ impl Store {
             .arg(uid.map_or("", Uid::as_str))
             .arg(lowest)
             .arg(highest)
-            .arg(back_to.map_or_else(String::new, |version| version.to_string()))
             .arg(first)
             .arg(last);
         self.run(Asked::Write, &call).await

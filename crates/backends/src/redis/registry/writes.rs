@@ -26,7 +26,6 @@ use super::records::{corrupt, entry, from_app, from_endpoint, to_app};
 use super::scripts::SCRIPTS;
 use super::sight::Sight;
 use super::store::{Access, Ending, Store, TOMBSTONE, Ticket};
-use super::uids::Claimed;
 use crate::redis::error::Asked;
 
 /// Tries of a change that others overtake. Each time one of them has succeeded.
@@ -150,13 +149,11 @@ impl Store {
     ) -> Result<Step<Put<Application>>, PortError> {
         let version = ticket.version;
         let listed = expect.is_none().then(|| entry(app.id, version));
-        let mut claimed = Claimed::default();
         if app.uid.is_some() || listed.is_some() {
             let listed = listed.as_deref().unwrap_or_default();
             let claim = self.claim(Access::Guarded, app, version, listed);
-            match claim.await? {
-                Some(mine) => claimed = mine,
-                None => return self.refused_uid(app, expect).await,
+            if !claim.await? {
+                return self.refused_uid(app, expect).await;
             }
         }
         let stored = Application {
@@ -172,7 +169,7 @@ impl Store {
             self.release_former_uid(before.as_ref(), &stored).await;
             return Ok(Step::Done(Ok(stored), Ending::Stored(app.org, version)));
         }
-        self.unclaim(app, version, claimed, listed.as_deref()).await;
+        self.unclaim(app, version, listed.as_deref()).await;
         refused(&word)
     }
 
@@ -337,36 +334,46 @@ impl Store {
         Ok(Step::Done((), Ending::Touched(ticket.version)))
     }
 
-    /// Makes sure that no change of `app` below `version` is taken any more. What there was: whose it is and its
-    /// version, or that it was deleted; `None` where there is no trace.
-    pub(super) async fn fence(
-        &self,
-        app: AppId,
-        version: u64,
-    ) -> Result<Option<Ending>, PortError> {
+    /// Makes sure that no change of `app` up to `version` is taken any more. Returns what there was by then.
+    pub(super) async fn fence(&self, app: AppId, version: u64) -> Result<Fenced, PortError> {
+        type Before = (Option<u64>, Option<u64>, Option<Vec<u8>>);
         let keys = self.names.app(app);
         let call = SCRIPTS
             .fence
             .call(&[&keys[0], &keys[1]])
             .arg(version)
             .arg(TOMBSTONE.as_secs());
-        type Before = (Option<u64>, Option<u64>, Option<Vec<u8>>);
         let (stands, deleted, record): Before = self.run(Asked::Write, &call).await?;
-        Ok(match (stands, record) {
-            (Some(stands), Some(record)) => {
-                Some(Ending::Stored(to_app(stands, &record)?.org, stands))
-            }
-            (Some(stands), None) => Some(Ending::Touched(stands)),
-            (None, _) => deleted.map(Ending::Deleted),
+        let found = stands.zip(record);
+        Ok(Fenced {
+            app: found.and_then(|(stands, record)| to_app(stands, &record).ok()),
+            stands,
+            deleted,
         })
     }
 
     /// Ends a change that its writer did not.
     pub(super) async fn see_to(&self, app: AppId, version: u64) -> Result<(), PortError> {
-        let ending = self.fence(app, version).await?.unwrap_or(Ending::Nothing);
+        let fenced = self.fence(app, version).await?;
+        let ending = match (&fenced.app, fenced.stands, fenced.deleted) {
+            (Some(app), _, _) => Ending::Stored(app.org, app.version),
+            (None, Some(version), _) => Ending::Touched(version),
+            (None, None, Some(deleted)) => Ending::Deleted(deleted),
+            (None, None, None) => Ending::Nothing,
+        };
         let ticket = Ticket::of_another(version);
         self.finish(app, &ticket, ending).await
     }
+}
+
+/// What is certain about an application once slower changes are fenced off.
+#[derive(Debug)]
+pub(super) struct Fenced {
+    /// `None` also where its record cannot be read.
+    pub(super) app: Option<Application>,
+    pub(super) stands: Option<u64>,
+    /// The version of its deletion, where it was deleted lately.
+    pub(super) deleted: Option<u64>,
 }
 
 fn refused<T>(word: &str) -> Result<Step<Put<T>>, PortError> {

@@ -247,6 +247,45 @@ pub(super) async fn two_processes_never_both_win(kind: Kind) {
             assert_eq!(scene.by_uid(&name).await, None, "it was given up");
         }
     }
+    let claims = scene.raw.org(scene.org, "ru");
+    let claims: usize = scene.raw.run(cmd("HLEN").arg(claims)).await;
+    assert_eq!(claims, usize::from(last.uid.is_some()), "no claim is left");
+}
+
+/// Two requests give one application the same uid: one of them is refused, and must not take the claim along.
+pub(super) async fn a_refused_writer_leaves_the_claim_of_the_other(kind: Kind) {
+    const ROUNDS: usize = 100;
+    let scene = Scene::open(kind).await;
+    let mut app = scene.create_app(None).await;
+    let registries = [scene.connect(), scene.connect()];
+    for round in 0..ROUNDS {
+        let name = format!("of-{round}");
+        app.uid = Some(uid(&name));
+        let start = Arc::new(Barrier::new(2));
+        let writers = registries.clone().map(|registry| {
+            let (app, start) = (app.clone(), Arc::clone(&start));
+            tokio::spawn(async move {
+                start.wait().await;
+                registry
+                    .put_application(app.clone(), Some(app.version))
+                    .await
+            })
+        });
+        let mut stored = Vec::new();
+        for writer in writers {
+            match writer.await.unwrap() {
+                Ok(won) => stored.push(won),
+                Err(RegistryError::Stale) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert_eq!(stored.len(), 1, "one of them wins");
+        app = stored.remove(0);
+        assert_eq!(scene.by_uid(&name).await, Some(app.id), "round {round}");
+        let rival = scene.application(Some(&name));
+        let taken = scene.registry.put_application(rival, None).await;
+        assert!(matches!(taken, Err(RegistryError::UidTaken)), "{taken:?}");
+    }
 }
 
 /// A uid changes hands between applications that two processes write.

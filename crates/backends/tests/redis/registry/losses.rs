@@ -310,6 +310,27 @@ pub(super) async fn a_registry_that_went_back_is_mended(kind: Kind) {
     assert_eq!(changes.await.apps, None);
 }
 
+/// What was there for long is not lost by a restart: somebody put an old state there, and has to decide.
+pub(super) async fn an_old_state_is_not_gone_on_with(kind: Kind) {
+    let scene = Scene::open(kind).await;
+    let founded = scene.raw.version().await;
+    let (app, endpoint, event_type) = furnish(&scene).await;
+    // Longer than the time after which a change counts as durable, then longer than it takes to mend a restart.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    scene.app(app.id).await;
+    let mut rewind = cmd("SET");
+    rewind.arg(scene.raw.installation("rversion")).arg(founded);
+    let (): () = scene.raw.run(&rewind).await;
+    assert!(is_unavailable(scene.registry.snapshot(new_app()).await));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_unavailable(&scene.registry, &app, &endpoint, &event_type).await;
+    let text = scene.registry.probe().await.unwrap_err().to_string();
+    assert!(text.contains("old state"), "{text}");
+    scene.connect().declare_complete().await.unwrap();
+    scene.registry.probe().await.unwrap();
+    assert_eq!(scene.app(app.id).await, Some(app));
+}
+
 /// Whoever wrote it is gone as well: nothing waits for ever for a version that was told.
 pub(super) async fn nobody_waits_for_what_is_lost_for_good(kind: Kind) {
     let scene = Scene::open(kind).await;

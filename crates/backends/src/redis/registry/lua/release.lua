@@ -1,22 +1,18 @@
 -- Gives up an application's claim to a uid, unless a later change has made it anew; and its entries in the list.
 -- KEYS: the organisation's hash, applications in order, uids
--- ARGV: application, uid or '', lowest and highest version of a claim that is given up, the version to set it back to or '',
+-- ARGV: application, uid or '', lowest and highest version of a claim that is given up,
 --       first and last entry of the list that is removed, or ''
 
 local app, uid = ARGV[1], ARGV[2]
 local claim = uid ~= '' and redis.call('HGET', KEYS[3], uid)
 if claim and string.sub(claim, 1, 20) == app then
-  local version, since = string.match(string.sub(claim, 21), '^(%d+) (%d+)$')
+  local version = string.match(string.sub(claim, 21), '^(%d+) ')
   if tonumber(version) >= tonumber(ARGV[3]) and tonumber(version) <= tonumber(ARGV[4]) then
-    if ARGV[5] == '' then
-      redis.call('HDEL', KEYS[3], uid)
-    else
-      redis.call('HSET', KEYS[3], uid, app .. ARGV[5] .. ' ' .. since)
-    end
+    redis.call('HDEL', KEYS[3], uid)
   end
 end
-if ARGV[6] ~= '' then
-  for _, entry in ipairs(redis.call('ZRANGE', KEYS[2], '[' .. ARGV[6], '[' .. ARGV[7], 'BYLEX')) do
+if ARGV[5] ~= '' then
+  for _, entry in ipairs(redis.call('ZRANGE', KEYS[2], '[' .. ARGV[5], '[' .. ARGV[6], 'BYLEX')) do
     redis.call('ZREM', KEYS[2], entry)
   end
 end
