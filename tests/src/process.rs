@@ -49,7 +49,8 @@ pub fn cpu_seconds_of_tree(pid: i32) -> f64 {
     cpu_seconds(pid) + children.map(cpu_seconds_of_tree).sum::<f64>()
 }
 
-fn children(pid: i32) -> Vec<i32> {
+/// The processes that it started itself.
+pub(crate) fn children(pid: i32) -> Vec<i32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()
         .flatten();

@@ -6,18 +6,25 @@ use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use crate::ledger::{Culprit, Fault};
+use crate::process::children;
 use crate::{Ledger, Server, local_ports};
 
-/// `kill -9` of a worker. The requests that it may have had under way are those that come from no port of the
-/// `others`, which are all other workers that run. It is stopped first, so that none is added in between.
-pub async fn kill_worker(victim: Server, others: &[i32], ledger: &Ledger) {
+/// `kill -9` of a worker. It is stopped first, so that the ports by which its requests are told apart are those at which
+/// it dies.
+pub async fn kill_worker(victim: Server, ledger: &Ledger) {
     let begun = Instant::now();
     victim.signal(Signal::SIGSTOP);
-    let ports: BTreeSet<u16> = others.iter().flat_map(|pid| local_ports(*pid)).collect();
+    let own = local_ports(victim.pid());
+    // Every process of the suite, those that are just coming up, too.
+    let siblings = children(i32::try_from(std::process::id()).unwrap()).into_iter();
+    let others: BTreeSet<u16> = siblings
+        .filter(|pid| *pid != victim.pid())
+        .flat_map(local_ports)
+        .collect();
     victim.kill().await;
     ledger.fault(Fault {
         at: (begun, Instant::now()),
-        whose: Culprit::AllBut(ports),
+        whose: Culprit::Process { own, others },
     });
 }
 

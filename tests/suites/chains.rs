@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use postrider_tests::ledger::{Accepted, Rules, Verdict, judge};
+use postrider_tests::ledger::{Accepted, History, Rules, judge};
 use postrider_tests::proxy::{ACK, CONSUMER, PUBLISH, PUBLISHER, Way, Who};
 use postrider_tests::{
     Answer, Api, Ledger, Proxy, Received, Receiver, Role, Server, Settings, Shared, Tenant,
@@ -177,9 +177,13 @@ async fn die_at(step: Step, fatal: usize) {
     });
     receiver.wait_for(fatal).await;
     site.network.reached(step).await;
-    kill_worker(doomed, &[], &ledger).await;
+    kill_worker(doomed, &ledger).await;
     let heir = site.heir().await;
-    let verdict = outcome(&receiver, &api, &tenant, &ledger, &heir).await;
+    wait_for_the_end((&receiver, &api), &tenant, &ledger, &heir).await;
+    let history = ledger
+        .full_history(&receiver, &api, std::slice::from_ref(&tenant))
+        .await;
+    let verdict = judge(&history, &rules(&history, fatal));
     println!("killed before the {step:?} of attempt {fatal}: {verdict}");
     verdict.assert_kept();
     assert_eq!(verdict.dead, 1);
@@ -210,23 +214,29 @@ async fn recorded(api: &Api, tenant: &Tenant, ledger: &Ledger) -> Vec<usize> {
     numbers
 }
 
-/// The verdict once no work is left anywhere.
-async fn outcome(
-    receiver: &Receiver,
-    api: &Api,
+/// Completes once no work is left anywhere.
+async fn wait_for_the_end(
+    (receiver, api): (&Receiver, &Api),
     tenant: &Tenant,
     ledger: &Ledger,
     heir: &Server,
-) -> Verdict {
+) {
     let tenants = std::slice::from_ref(tenant);
     ledger.full_history(receiver, api, tenants).await;
     wait_until_idle(heir).await;
-    let history = ledger.full_history(receiver, api, tenants).await;
-    let rules = Rules {
-        schedule: vec![Duration::from_secs(1); 2],
-        ..Rules::default()
-    };
-    judge(&history, &rules)
+}
+
+/// The outcome of the fatal attempt was kept from the store from its answer until the kill.
+fn rules(history: &History, fatal: usize) -> Rules {
+    let answered = history.arrivals[fatal - 1].ended.expect("it was answered");
+    let (killed, _) = history.faults[0].at;
+    let held = killed.saturating_duration_since(answered);
+    let rules = Rules::default();
+    Rules {
+        schedule: vec![Duration::from_secs(1); ATTEMPTS - 1],
+        flush: rules.flush + held,
+        ..rules
+    }
 }
 
 /// Until the queues were seen empty for longer than it takes to look at them again.

@@ -52,8 +52,7 @@ impl Workers {
         let made = |worker: &Server| local_ports(worker.pid()).contains(&request.peer);
         let index = self.0.iter().position(made).expect("one of them made it");
         let victim = self.0.remove(index);
-        let others: Vec<i32> = self.0.iter().map(Server::pid).collect();
-        kill_worker(victim, &others, ledger).await;
+        kill_worker(victim, ledger).await;
     }
 }
 

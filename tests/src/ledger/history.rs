@@ -102,8 +102,13 @@ pub enum Culprit {
     Nobody,
     /// Anybody's.
     Anybody,
-    /// Those that did not come from these ports, which are the ports of everybody else.
-    AllBut(BTreeSet<u16>),
+    /// One process's, told by ports as they were when it was stopped.
+    Process {
+        own: BTreeSet<u16>,
+        /// Of all the others. A request from a port of nobody's was made on a connection that had been closed by then,
+        /// perhaps by this process.
+        others: BTreeSet<u16>,
+    },
 }
 
 impl Fault {
@@ -112,16 +117,21 @@ impl Fault {
     #[must_use]
     pub fn covers(&self, arrival: &Arrival, flush: Duration) -> bool {
         let (begun, over) = self.at;
-        let suspect = match &self.whose {
+        let answered_before =
+            arrival.answered.is_some() && arrival.ended.is_some_and(|ended| ended + flush <= begun);
+        !answered_before && arrival.at <= over + flush && self.suspects(arrival)
+    }
+
+    fn suspects(&self, arrival: &Arrival) -> bool {
+        match &self.whose {
             Culprit::Nobody => false,
             Culprit::Anybody => true,
-            Culprit::AllBut(others) => !others.contains(&arrival.peer),
-        };
-        // A request may reach the receiver a moment after the process that sent it has died.
-        let was_there = arrival.at <= over + flush;
-        let was_open =
-            arrival.answered.is_none() || arrival.ended.is_none_or(|ended| ended + flush > begun);
-        suspect && was_there && was_open
+            Culprit::Process { own, others } => {
+                // What was sent before the process died may be read a moment later; by then others have new ports.
+                let is_older = arrival.at <= self.at.0;
+                own.contains(&arrival.peer) || is_older && !others.contains(&arrival.peer)
+            }
+        }
     }
 }
 

@@ -7,12 +7,14 @@
 //! | was answered 2xx | a duplicate |
 //! | was still open | a duplicate: two carriers at once |
 //! | failed, and the delay of its attempt has passed | the next attempt; late where it came after the bound; a duplicate where the schedule has no such attempt |
-//! | failed, or was broken off, and the delay has not passed | the same attempt once more where a fault covers it: a duplicate that is excused; else early |
+//! | failed, or was broken off, and the delay has not passed | one attempt once more where there is an excuse: a duplicate; else early |
 //!
-//! A duplicate is excused where a fault covers the request that it repeats ([`Fault::covers`]), or, beyond the
-//! schedule's end, where one covers any request of the pair, since each repetition moves the count.
+//! A fault that covers a request ([`Fault::covers`]) is an excuse for one repetition of it. A repeated success, or two
+//! carriers at once, need the excuse of the very request that they repeat. After a failure any earlier one of the pair
+//! will do, since a repetition after the delay is not to be told from the next attempt, and moves the count. The delay of
+//! an attempt counts from its first request: whoever made that may have handed the next attempt off.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -57,6 +59,7 @@ pub fn judge(history: &History, rules: &Rules) -> Verdict {
         accepted: history.accepted.len(),
         received: history.arrivals.len(),
         faults: history.faults.len(),
+        touched: touched(history, rules),
         ..Verdict::default()
     };
     let by_pair = by_pair(&history.arrivals);
@@ -89,7 +92,7 @@ fn by_pair(arrivals: &[Arrival]) -> BTreeMap<Pair, Vec<&Arrival>> {
     pairs
 }
 
-fn expected(accepted: &[Accepted]) -> HashMap<Pair, &Accepted> {
+fn expected(accepted: &[Accepted]) -> BTreeMap<Pair, &Accepted> {
     let pairs = accepted.iter().flat_map(|event| {
         let endpoints = event.endpoints.iter();
         endpoints.map(move |endpoint| (Pair::new(&event.message, endpoint), event))
@@ -135,6 +138,12 @@ fn judge_end(
     }
 }
 
+fn touched(history: &History, rules: &Rules) -> usize {
+    let arrivals = history.arrivals.iter();
+    let touched = arrivals.filter(|arrival| is_covered(&history.faults, arrival, rules));
+    touched.count()
+}
+
 fn is_covered(faults: &[Fault], arrival: &Arrival, rules: &Rules) -> bool {
     faults
         .iter()
@@ -149,15 +158,24 @@ struct Walk<'a> {
     rules: &'a Rules,
 }
 
+/// How far the walk has come.
+struct SoFar<'a> {
+    attempt: usize,
+    /// The first request of this attempt.
+    made: &'a Arrival,
+    /// Excuses.
+    used: usize,
+}
+
 /// What a request is to the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// The next attempt; whether it came too late.
-    Next {
-        late: bool,
-    },
-    Repeated,
-    Early,
+    Next { late: bool },
+    /// After a success, or beside a request that was open.
+    Again,
+    /// Before the delay of a failed attempt had passed.
+    TooSoon,
 }
 
 impl<'a> Walk<'a> {
@@ -170,66 +188,78 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn judge(&self, arrivals: &[&Arrival], verdict: &mut Verdict) {
+    fn judge(&self, arrivals: &[&'a Arrival], verdict: &mut Verdict) {
         let Some(first) = arrivals.first() else {
             return;
         };
         if self.is_late(first.at, self.accepted.at) {
             verdict.late.push(self.pair.clone());
         }
-        let mut attempt = 1;
-        for two in arrivals.windows(2) {
-            let (before, this) = (two[0], two[1]);
-            match self.step(before, this, attempt) {
-                Step::Early => verdict.early.push(self.pair.clone()),
-                Step::Repeated => self.repeated(before, this, self.covers(before), verdict),
-                Step::Next { late } => {
-                    attempt += 1;
-                    if late {
-                        verdict.late.push(self.pair.clone());
-                    }
-                    if attempt > self.rules.schedule.len() + 1 {
-                        let excused = arrivals.iter().any(|arrival| self.covers(arrival));
-                        self.repeated(before, this, excused, verdict);
-                    }
-                }
+        let mut so_far = SoFar {
+            attempt: 1,
+            made: first,
+            used: 0,
+        };
+        for index in 1..arrivals.len() {
+            let (earlier, this) = (&arrivals[..index], arrivals[index]);
+            if let Some(excused) = self.repeats(&mut so_far, earlier, this, verdict) {
+                so_far.used += usize::from(excused);
+                verdict.duplicated.push(Duplicate {
+                    pair: self.pair.clone(),
+                    first: arrivals[index - 1].at,
+                    again: this.at,
+                    excused,
+                });
             }
         }
     }
 
-    fn step(&self, before: &Arrival, this: &Arrival, attempt: usize) -> Step {
-        let Some(ended) = before.ended.filter(|ended| *ended <= this.at) else {
-            return Step::Repeated;
-        };
-        if before.succeeded() {
-            return Step::Repeated;
-        }
-        let delay = self
-            .rules
-            .schedule
-            .get(attempt - 1)
-            .copied()
-            .unwrap_or_default();
-        if this.at + ROUNDING >= ended + delay {
-            let latest = ended + delay.max(FIRST_STEP).mul_f64(MAX_STRETCH);
-            return Step::Next {
-                late: self.is_late(this.at, latest),
-            };
-        }
-        if self.covers(before) {
-            Step::Repeated
-        } else {
-            Step::Early
+    /// Whether `this` is a duplicate, and an excused one.
+    fn repeats(
+        &self,
+        so_far: &mut SoFar<'a>,
+        earlier: &[&Arrival],
+        this: &'a Arrival,
+        verdict: &mut Verdict,
+    ) -> Option<bool> {
+        let before = earlier.last()?;
+        let excuses = earlier.iter().filter(|one| self.covers(one)).count();
+        let has_excuse = excuses > so_far.used;
+        match self.step((so_far.made, before), this, so_far.attempt) {
+            Step::Again => Some(has_excuse && self.covers(before)),
+            Step::TooSoon if has_excuse => Some(true),
+            Step::TooSoon => {
+                verdict.early.push(self.pair.clone());
+                None
+            }
+            Step::Next { late } => {
+                so_far.attempt += 1;
+                so_far.made = this;
+                if late {
+                    verdict.late.push(self.pair.clone());
+                }
+                (so_far.attempt > self.rules.schedule.len() + 1).then_some(has_excuse)
+            }
         }
     }
 
-    fn repeated(&self, before: &Arrival, this: &Arrival, excused: bool, verdict: &mut Verdict) {
-        verdict.duplicated.push(Duplicate {
-            pair: self.pair.clone(),
-            first: before.at,
-            again: this.at,
-            excused,
-        });
+    /// What `this` is to the request `before` it, whose attempt was `made` first by another, perhaps.
+    fn step(&self, (made, before): (&Arrival, &Arrival), this: &Arrival, attempt: usize) -> Step {
+        let Some(ended) = before.ended.filter(|ended| *ended <= this.at) else {
+            return Step::Again;
+        };
+        if before.succeeded() {
+            return Step::Again;
+        }
+        let delay = self.rules.schedule.get(attempt - 1);
+        let delay = delay.copied().unwrap_or_default();
+        if this.at + ROUNDING < made.ended.unwrap_or(ended) + delay {
+            return Step::TooSoon;
+        }
+        let latest = ended + delay.max(FIRST_STEP).mul_f64(MAX_STRETCH);
+        Step::Next {
+            late: self.is_late(this.at, latest),
+        }
     }
 
     fn is_late(&self, at: Instant, latest: Instant) -> bool {

@@ -104,8 +104,12 @@ fn complaint(verdict: &Verdict) -> Vec<&'static str> {
     wrong.map(|(name, _)| *name).collect()
 }
 
-fn others_at(port: u16) -> Culprit {
-    Culprit::AllBut(BTreeSet::from([port]))
+/// A process whose port is `own`, beside one of the worker that made all requests or of another.
+fn process_at(own: u16, other: u16) -> Culprit {
+    Culprit::Process {
+        own: BTreeSet::from([own]),
+        others: BTreeSet::from([other]),
+    }
 }
 
 #[test]
@@ -180,7 +184,7 @@ fn a_second_request_after_a_success_is_a_duplicate() {
 
 #[test]
 fn a_kill_excuses_what_was_under_way_and_nothing_else() {
-    let killed = |peer: u16| {
+    let killed = |whose: Culprit| {
         let story = Story::of(&["open", "fresh", "settled"])
             .arrival(1_000, "open", None, Some(1_100))
             .request(900, "fresh", 200)
@@ -188,19 +192,31 @@ fn a_kill_excuses_what_was_under_way_and_nothing_else() {
             .request(2_000, "open", 200)
             .request(2_000, "fresh", 200)
             .request(2_000, "settled", 200);
-        story.fault(1_050, others_at(peer)).judge()
+        story.fault(1_050, whose).judge()
     };
-    let verdict = killed(OTHER_WORKER);
+    let verdict = killed(process_at(WORKER, OTHER_WORKER));
     let unexcused: Vec<_> = verdict
         .unexcused()
         .iter()
         .map(|twice| twice.pair.message.clone())
         .collect();
-    assert_eq!(verdict.duplicated.len(), 3);
+    assert_eq!((verdict.duplicated.len(), verdict.touched), (3, 2));
     assert_eq!(unexcused, ["settled"]);
     // Of those that another worker made, none: the one that was broken off came again before its delay.
-    let verdict = killed(WORKER);
+    let verdict = killed(process_at(OTHER_WORKER, WORKER));
     assert_eq!((verdict.unexcused().len(), verdict.early.len()), (2, 1));
+}
+
+#[test]
+fn a_request_from_nobodys_port_is_excused_only_where_it_came_before_the_kill() {
+    let killed_at = |millis: u32| {
+        let story = Story::of(&["a"])
+            .request(100, "a", 200)
+            .request(900, "a", 200);
+        let verdict = story.fault(millis, process_at(1, 2)).judge();
+        verdict.unexcused().len()
+    };
+    assert_eq!((killed_at(150), killed_at(50)), (0, 1));
 }
 
 #[test]
@@ -244,6 +260,36 @@ fn a_failed_attempt_that_a_kill_repeats_is_an_excused_duplicate() {
         .judge();
     assert_eq!(complaint(&verdict), ["duplicated"]);
     assert!(verdict.unexcused().is_empty());
+}
+
+#[test]
+fn a_next_attempt_may_follow_a_repeated_one_at_once() {
+    // The kill repeats the first attempt, whose successor had been handed off; before its delay, or after it.
+    for repeated in [400, 1_200] {
+        let story = Story::of(&["a"])
+            .request(5, "a", 500)
+            .request(repeated, "a", 500)
+            .request(1_300, "a", 500)
+            .request(3_400, "a", 500);
+        assert_eq!(story.judge().early.len(), 1);
+        let verdict = story.fault(20, Culprit::Anybody).judge();
+        assert_eq!(complaint(&verdict), ["duplicated"]);
+        assert_eq!(verdict.unexcused().len(), 0);
+    }
+}
+
+#[test]
+fn one_kill_excuses_one_repetition() {
+    let verdict = Story::of(&["a"])
+        .request(5, "a", 200)
+        .request(2_000, "a", 200)
+        .request(4_000, "a", 200)
+        .fault(20, Culprit::Anybody)
+        .judge();
+    assert_eq!(
+        (verdict.duplicated.len(), verdict.unexcused().len()),
+        (2, 1)
+    );
 }
 
 #[test]

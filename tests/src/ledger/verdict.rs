@@ -32,6 +32,8 @@ pub struct Verdict {
     /// Requests whose signature is not valid.
     pub invalid: Vec<Pair>,
     pub faults: usize,
+    /// Requests that a fault touched: under way when it came, or answered right before. No more may be repeated.
+    pub touched: usize,
 }
 
 /// A request that repeats another.
