@@ -3,6 +3,7 @@
 mod account;
 mod bounds;
 mod common;
+mod ends;
 mod events;
 mod memory;
 mod paging;

@@ -132,7 +132,17 @@ impl RedisLog {
         if self.ask(Asked::Read, &command).await? {
             let younger = period.hour.end();
             self.name(&Youngest::from([(period, younger)])).await?;
+            self.look_soon(period).await?;
         }
         Ok(())
+    }
+
+    /// Has retention look for ends of payloads in a period that came back: they may have been announced just before
+    /// its name was taken away.
+    pub(super) async fn look_soon(&self, period: Period) -> Result<(), PortError> {
+        let mut command = redis::cmd("ZADD");
+        command.arg(period::ends(self.server.space())).arg("LT");
+        command.arg(0).arg(&period.name());
+        self.ask(Asked::Write, &command).await
     }
 }

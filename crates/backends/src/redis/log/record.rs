@@ -30,9 +30,21 @@ impl RedisLog {
         let portions = sorted.portions();
         self.announce_ends(&portions).await?;
         let stored = self.store_all(&portions, &unnamed).await;
-        // Once more: retention may have forgotten a period between its naming and its first record.
-        let named = self.name(&unnamed).await;
+        let named = self.name_again(&unnamed, &portions).await;
         stored.and(named.map_err(|error| in_part(&error)))
+    }
+
+    /// Retention may have forgotten a period between its naming and its first record.
+    async fn name_again(
+        &self,
+        just_named: &Youngest,
+        portions: &[Portion<'_>],
+    ) -> Result<(), PortError> {
+        if just_named.is_empty() {
+            return Ok(());
+        }
+        self.name(just_named).await?;
+        self.announce_ends(portions).await
     }
 
     async fn store_all(
@@ -81,7 +93,8 @@ impl RedisLog {
             match result {
                 0 if renamed => {
                     let named = self.name(&younger).await;
-                    named.map_err(|error| in_part(&error))?;
+                    let looked_at = named.and(self.look_soon(portion.period).await);
+                    looked_at.map_err(|error| in_part(&error))?;
                     return Ok((portion.period.hour, grown));
                 }
                 0 => return Ok((portion.period.hour, grown)),
