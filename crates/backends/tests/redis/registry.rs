@@ -1,6 +1,7 @@
 //! The registry on Redis: its contract, and what becomes of it when Redis or a process fails.
 
 mod crashes;
+mod deletions;
 mod installation;
 mod losses;
 mod raw;
@@ -34,6 +35,12 @@ macro_rules! cases {
                 an_old_state_is_not_gone_on_with
                 nobody_waits_for_what_is_lost_for_good
                 what_cannot_be_read_is_said_to_be_corrupt;
+            deletions:
+                what_is_lost_does_not_look_deleted_while_it_is_changed
+                a_deletion_that_was_never_ended_is_ended
+                a_deletion_that_is_repeated_is_told
+                existence_is_told_in_the_order_of_changes
+                changes_survive_an_import_in_the_middle;
             crashes:
                 notices_are_heard
                 changes_are_told_where_notices_are_lost

@@ -67,6 +67,8 @@ pub(super) struct Ticket {
     pub(super) version: u64,
     /// The registry that it belongs to; empty where it goes ahead in any.
     epoch: String,
+    /// Somebody else began it.
+    of_another: bool,
 }
 
 impl Ticket {
@@ -75,6 +77,7 @@ impl Ticket {
         Self {
             version,
             epoch: String::new(),
+            of_another: true,
         }
     }
 }
@@ -228,7 +231,11 @@ impl Store {
                 Access::Forced => String::new(),
             };
             if let Some(version) = self.take(&epoch, app, floor).await? {
-                return Ok(Ticket { version, epoch });
+                return Ok(Ticket {
+                    version,
+                    epoch,
+                    of_another: false,
+                });
             }
         }
     }
@@ -279,7 +286,8 @@ impl Store {
             .arg(existence)
             .arg(org)
             .arg(&self.names.channel)
-            .arg(KEPT_CHANGES);
+            .arg(KEPT_CHANGES)
+            .arg(if ticket.of_another { "1" } else { "" });
         let before = self.memory();
         let found: Found = self.run(Asked::Write, &call).await?;
         let judged = self.judge(&before, &found.into());

@@ -24,7 +24,7 @@ use super::PART;
 use super::recent::Own;
 use super::records::{corrupt, entry, from_app, from_endpoint, to_app};
 use super::scripts::SCRIPTS;
-use super::sight::Sight;
+use super::sight::{Sight, Traces};
 use super::store::{Access, Ending, Store, TOMBSTONE, Ticket};
 use crate::redis::error::Asked;
 
@@ -60,6 +60,8 @@ pub(super) enum Step<T> {
     Done(T, Ending),
     /// Nothing was changed.
     Refused(Sight<T>),
+    /// Nothing was there to be deleted, or not any more: the client may have asked twice, and others come in between.
+    Vain(Sight<T>),
     /// Somebody else was faster in a way that this change can live with.
     Again,
 }
@@ -115,10 +117,24 @@ impl Store {
                     self.abandon(app, &ticket).await;
                     return Ok(sight);
                 }
+                Step::Vain(sight) => {
+                    let ending = self.as_it_stands(app).await?;
+                    self.finish(app, &ticket, ending).await?;
+                    return Ok(sight);
+                }
                 Step::Again => self.abandon(app, &ticket).await,
             }
         }
         Err(contended())
+    }
+
+    async fn as_it_stands(&self, app: AppId) -> Result<Ending, PortError> {
+        let Traces { stands, deleted } = self.traces(app).await?;
+        Ok(match (stands, deleted) {
+            (Some(version), _) => Ending::Touched(version),
+            (None, Some(deleted)) => Ending::Deleted(deleted),
+            (None, None) => Ending::Nothing,
+        })
     }
 
     /// Ends a change that was not made. Others do it where this does not work out.
@@ -242,7 +258,7 @@ impl Store {
         match word.as_str() {
             "done" => {}
             "again" => return Ok(Step::Again),
-            "absent" => return Ok(Step::Refused(Sight::NoApplication)),
+            "absent" => return Ok(Step::Vain(Sight::NoApplication)),
             "foreign" => return Ok(Step::Refused(Sight::Missing)),
             _ => return Err(unknown_word(&word)),
         }
@@ -325,8 +341,8 @@ impl Store {
         match word.as_str() {
             "done" => {}
             "again" => return Ok(Step::Again),
-            "nothing" => return Ok(Step::Refused(Sight::Missing)),
-            "absent" => return Ok(Step::Refused(Sight::NoApplication)),
+            "nothing" => return Ok(Step::Vain(Sight::Missing)),
+            "absent" => return Ok(Step::Vain(Sight::NoApplication)),
             _ => return Err(unknown_word(&word)),
         }
         let own = Own::NoEndpoint(endpoint);

@@ -14,6 +14,9 @@ local function outrun(by)
   return false
 end
 
+-- The client repeats what was under way when a connection broke, and no version is taken twice: then it was done already.
+local function was_done(by) return version == by end
+
 -- An endpoint: a byte for the format, 8 bytes created_version, 2 bytes length of the uid, the uid, the record.
 local function uid_of(endpoint)
   return string.sub(endpoint, 12, 11 + string.byte(endpoint, 10) * 256 + string.byte(endpoint, 11))

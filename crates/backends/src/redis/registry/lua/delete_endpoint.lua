@@ -2,6 +2,7 @@
 -- Returns a word.
 
 local old = redis.call('HGET', app, 'e' .. ARGV[2])
+if was_done(ARGV[1]) then return { 'done', false } end
 if not old then return { version and 'nothing' or 'absent', false } end
 if outrun(ARGV[1]) then return { 'again', false } end
 redis.call('HSET', app, 'v', ARGV[1])

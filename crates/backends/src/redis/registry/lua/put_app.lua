@@ -2,6 +2,7 @@
 -- Returns a word and, where it was done, the record before.
 
 local record = redis.call('HGET', app, 'a')
+if was_done(ARGV[1]) then return { 'done', false } end
 if ARGV[2] == '' then
   if version then return { 'exists', false } end
 elseif not version then

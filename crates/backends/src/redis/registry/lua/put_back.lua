@@ -2,6 +2,7 @@
 -- ARGV: version, the version that the decision was made upon or '', the application's record or '', endpoints and their records
 -- Returns a word and, where it was done, the application's record before.
 
+if was_done(ARGV[1]) then return { 'done', false } end
 if (version or '') ~= ARGV[2] then return { 'again', false } end
 if outrun(ARGV[1]) then return { 'again', false } end
 local record = redis.call('HGET', app, 'a')

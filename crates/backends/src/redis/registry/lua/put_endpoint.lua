@@ -4,6 +4,7 @@
 local id, uid, endpoint = ARGV[3], ARGV[4], ARGV[5]
 if not version then return { 'absent', false } end
 local old = redis.call('HGET', app, 'e' .. id)
+if old and was_done(ARGV[1]) then return { 'done', string.sub(old, 2, 9) } end
 if old and ARGV[2] == '' then return { 'exists', false } end
 if ARGV[2] ~= '' and (not old or ARGV[2] ~= version) then return { 'stale', false } end
 if uid ~= '' then
