@@ -2,6 +2,8 @@
 
 mod crashes;
 mod deletions;
+mod frozen;
+mod healing;
 mod installation;
 mod losses;
 mod raw;
@@ -41,6 +43,15 @@ macro_rules! cases {
                 a_deletion_that_is_repeated_is_told
                 existence_is_told_in_the_order_of_changes
                 changes_survive_an_import_in_the_middle;
+            healing:
+                two_put_back_what_they_wrote_into_one_application
+                a_deletion_outlives_an_older_change_that_is_put_back
+                a_deletion_that_is_put_back_first_stays
+                a_deleted_application_is_not_made_of_older_changes
+                an_endpoint_waits_for_its_application
+                what_was_put_back_may_be_lost_again
+                later_changes_are_not_undone
+                event_types_are_put_back_in_their_order;
             crashes:
                 notices_are_heard
                 changes_are_told_where_notices_are_lost

@@ -129,12 +129,9 @@ impl Store {
             };
             match self.try_store_type(&stored, expect).await?.as_str() {
                 "done" => {
-                    self.recent.lock().note_type(OwnType {
-                        org: stored.org,
-                        name: stored.name.clone(),
-                        version,
-                        event_type: Some(stored.clone()),
-                    });
+                    let (org, name) = (stored.org, stored.name.clone());
+                    let own = OwnType::new(org, name, version, Some(stored.clone()));
+                    self.recent.lock().note_type(own);
                     return Ok(Ok(stored));
                 }
                 "exists" => return Ok(Err(Refusal::Exists)),
@@ -192,30 +189,28 @@ impl Store {
     ) -> Result<bool, PortError> {
         let deleted = self.settle_org(org, || async {
             let version = self.begin(Access::Guarded, None, 0).await?.version;
-            let deleted = self.drop_type(org, name).await?;
+            let deleted = self.drop_type(org, name, version).await?;
             if deleted {
-                self.recent.lock().note_type(OwnType {
-                    org,
-                    name: name.clone(),
-                    version,
-                    event_type: None,
-                });
+                let own = OwnType::new(org, name.clone(), version, None);
+                self.recent.lock().note_type(own);
             }
             Ok(deleted.then_some(()))
         });
         Ok(deleted.await?.is_some())
     }
 
-    pub(super) async fn drop_type(
+    async fn drop_type(
         &self,
         org: OrgId,
         name: &EventTypeName,
+        version: u64,
     ) -> Result<bool, PortError> {
         let keys = self.names.event_types(org);
         let call = SCRIPTS
             .delete_event_type
             .call(&[&keys[0], &keys[1], &keys[2]])
-            .arg(name.as_str());
+            .arg(name.as_str())
+            .arg(version);
         self.run(Asked::Write, &call).await
     }
 }

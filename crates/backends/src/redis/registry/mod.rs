@@ -16,6 +16,7 @@
 //! and end with the registry.
 
 mod event_types;
+mod healing;
 mod names;
 mod reads;
 mod recent;
@@ -176,7 +177,7 @@ impl Registry for RedisRegistry {
 
     async fn delete_endpoint(&self, app: AppId, endpoint: EndpointId) -> Result<bool, PortError> {
         let store = self.store();
-        let delete = || store.delete_endpoint(Access::Guarded, app, endpoint);
+        let delete = || store.delete_endpoint(app, endpoint);
         Ok(store.settle(app, delete).await?.is_some())
     }
 

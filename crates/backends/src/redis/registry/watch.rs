@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use postrider_core::id::AppId;
 use postrider_core::ports::PortError;
 use redis::aio::PubSub;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::recent::{Own, OwnType};
-use super::store::{Access, Store};
-use super::transfer::Back;
+use super::healing::Doubt;
+use super::store::Store;
 
 /// How often Redis is asked for changes where no notice comes: together with the answer, within the second that is promised.
 const POLL: Duration = Duration::from_millis(700);
@@ -64,7 +62,7 @@ async fn round(store: &Store) -> Result<(), PortError> {
             for (app, version) in overdue {
                 store.see_to(app, version).await?;
             }
-            see_to_own(store, false).await?;
+            store.see_to_own(Doubt::None).await;
             lift_the_told(store).await
         }
         Err(error) => {
@@ -77,88 +75,13 @@ async fn round(store: &Store) -> Result<(), PortError> {
 /// Puts back what this process wrote last.
 async fn mend(store: &Store) -> Result<(), PortError> {
     let goes_on = store.mend().await?;
-    see_to_own(store, true).await?;
+    store.see_to_own(Doubt::Rewound).await;
     if goes_on {
         warn!(
             "Redis had gone back to an older state; the registry goes on without what nobody remembered"
         );
     }
     Ok(())
-}
-
-/// Looks for changes that this process made, and makes those that are gone again.
-async fn see_to_own(store: &Store, all: bool) -> Result<(), PortError> {
-    let due = store.recent.lock().due(all);
-    let mut failed = None;
-    for (app, changes) in due {
-        if let Err(error) = make_again(store, app, &changes).await {
-            let mut recent = store.recent.lock();
-            for (version, own) in changes {
-                recent.note(app, version, own);
-            }
-            failed = Some(error);
-        }
-    }
-    let due = store.recent.lock().due_types(all);
-    for own in due {
-        if let Err(error) = make_type_again(store, &own).await {
-            store.recent.lock().note_type(own);
-            failed = Some(error);
-        }
-    }
-    failed.map_or(Ok(()), Err)
-}
-
-async fn make_again(store: &Store, app: AppId, changes: &[(u64, Own)]) -> Result<(), PortError> {
-    let mut get = redis::cmd("HMGET");
-    get.arg(&store.names.app(app)[0]).arg("v").arg("d");
-    let (stands, deleted): (Option<u64>, Option<u64>) = store.read(&get).await?;
-    let reached = stands.max(deleted).unwrap_or(0);
-    let lost: Vec<&Own> = changes
-        .iter()
-        .filter(|(version, _)| *version > reached)
-        .map(|(_, own)| own)
-        .collect();
-    if lost.is_empty() {
-        return Ok(());
-    }
-    warn!(%app, changes = lost.len(), "Redis has lost changes of the registry; they are put back");
-    let mut back = Back::default();
-    for own in lost {
-        match own {
-            Own::App(record) => back.app = Some(record.clone()),
-            Own::NoApp(org) => {
-                back = Back::default();
-                store.delete_application(Access::Forced, *org, app).await?;
-            }
-            Own::Endpoint(endpoint) => {
-                back.endpoints.retain(|other| other.id != endpoint.id);
-                back.endpoints.push(endpoint.clone());
-            }
-            Own::NoEndpoint(id) => {
-                back.endpoints.retain(|other| other.id != *id);
-                store.delete_endpoint(Access::Forced, app, *id).await?;
-            }
-        }
-    }
-    store.put_back(app, &back).await.map(drop)
-}
-
-async fn make_type_again(store: &Store, own: &OwnType) -> Result<(), PortError> {
-    let mut get = redis::cmd("HGET");
-    get.arg(&store.names.event_types(own.org)[0]).arg("types");
-    let reached: Option<u64> = store.read(&get).await?;
-    match &own.event_type {
-        Some(kind) if reached < Some(own.version) => store.put_back_type(kind).await.map(drop),
-        None if store
-            .stored_type(own.org, &own.name)
-            .await?
-            .is_some_and(|there| there.version < own.version) =>
-        {
-            store.drop_type(own.org, &own.name).await.map(drop)
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Where a change was told and is gone for good, caches and events wait for a version that would never come.

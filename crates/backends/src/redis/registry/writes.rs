@@ -236,12 +236,15 @@ impl Store {
         org: OrgId,
         app: AppId,
     ) -> Result<Sight<()>, PortError> {
-        self.change(access, app, |ticket| self.try_delete_app(org, app, ticket))
-            .await
+        self.change(access, app, |ticket| {
+            self.try_delete_app(access, org, app, ticket)
+        })
+        .await
     }
 
     async fn try_delete_app(
         &self,
+        access: Access,
         org: OrgId,
         app: AppId,
         ticket: Ticket,
@@ -253,7 +256,8 @@ impl Store {
             .call(&[&keys[0], &keys[1]])
             .arg(version)
             .arg(org.as_bytes().as_slice())
-            .arg(TOMBSTONE.as_secs());
+            .arg(TOMBSTONE.as_secs())
+            .arg(if access == Access::Forced { "1" } else { "" });
         let (word, before): Word = self.run(Asked::Write, &call).await?;
         match word.as_str() {
             "done" => {}
@@ -315,11 +319,10 @@ impl Store {
 
     pub(super) async fn delete_endpoint(
         &self,
-        access: Access,
         app: AppId,
         endpoint: EndpointId,
     ) -> Result<Sight<()>, PortError> {
-        self.change(access, app, |ticket| {
+        self.change(Access::Guarded, app, |ticket| {
             self.try_delete_endpoint(app, endpoint, ticket)
         })
         .await

@@ -14,4 +14,5 @@ if outrun(ARGV[1]) then return { 'again', false } end
 redis.call('HSET', app, 'v', ARGV[1], 'a', ARGV[4])
 redis.call('HDEL', app, 'd', 'f')
 redis.call('PERSIST', app)
+mark_if_healed('a', ARGV[1])
 return { 'done', record }

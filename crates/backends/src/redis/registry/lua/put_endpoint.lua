@@ -15,4 +15,5 @@ if outrun(ARGV[1]) then return { 'again', false } end
 if old then endpoint = string.sub(endpoint, 1, 1) .. string.sub(old, 2, 9) .. string.sub(endpoint, 10) end
 redis.call('HSET', app, 'v', ARGV[1])
 store_endpoint(id, endpoint)
+mark_if_healed(id, ARGV[1])
 return { 'done', string.sub(endpoint, 2, 9) }
