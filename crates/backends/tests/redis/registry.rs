@@ -3,6 +3,7 @@
 mod crashes;
 mod deletions;
 mod frozen;
+mod going_on;
 mod healing;
 mod installation;
 mod losses;
@@ -52,6 +53,12 @@ macro_rules! cases {
                 what_was_put_back_may_be_lost_again
                 later_changes_are_not_undone
                 event_types_are_put_back_in_their_order;
+            going_on:
+                a_rewind_that_was_written_over_is_found_out
+                nobody_waits_for_a_version_that_nobody_remembers
+                what_cannot_be_read_does_not_keep_the_rest_from_being_put_back
+                an_event_type_is_in_the_next_backup_wherever_its_writer_dies
+                an_operator_ends_what_processes_remember;
             crashes:
                 notices_are_heard
                 changes_are_told_where_notices_are_lost

@@ -31,9 +31,10 @@ pub(super) const AT_ONCE: usize = 16;
 const ORPHANED: Duration = Duration::from_secs(60);
 
 /// What gives rise to a look at one's own changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Doubt {
     /// It is time to.
+    #[default]
     None,
     /// Redis went back: versions tell what is lost.
     Rewound,

@@ -178,6 +178,16 @@ impl Watched {
         }
     }
 
+    /// Somebody waits for a version that the registry has not reached.
+    pub(super) fn expect(&mut self, app: AppId, version: u64) {
+        let known = self.apps.get(&app);
+        let room = self.apps.len() < CAPACITY || known.is_some();
+        // Asking again does not make it wait longer.
+        if room && known.is_none_or(|(known, _)| *known < version) {
+            self.apps.insert(app, (version, Instant::now()));
+        }
+    }
+
     pub(super) fn steady(&mut self) {
         self.steady_since.get_or_insert_with(Instant::now);
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::PART;
+use super::healing::Doubt;
 use super::names::Names;
 use super::recent::{Recent, Watched};
 use super::ring::Ring;
@@ -39,6 +40,11 @@ pub(super) struct Store {
     pub(super) ticks: watch::Sender<u64>,
     /// Wakes the watcher.
     pub(super) nudge: Notify,
+    /// Wakes whoever tends what a poll has found.
+    pub(super) tend: Notify,
+    pub(super) overdue: Mutex<Vec<(AppId, u64)>>,
+    /// What was found since one's own changes were looked for.
+    pub(super) doubt: Mutex<Doubt>,
     pub(super) recent: Mutex<Recent>,
     pub(super) watched: Mutex<Watched>,
 }
@@ -113,6 +119,9 @@ impl Store {
             ring: Mutex::default(),
             ticks: watch::Sender::new(0),
             nudge: Notify::new(),
+            tend: Notify::new(),
+            overdue: Mutex::default(),
+            doubt: Mutex::default(),
             recent: Mutex::default(),
             watched: Mutex::default(),
         }
@@ -153,19 +162,24 @@ impl Store {
         self.state.lock().memory.clone()
     }
 
-    /// Whether what is lost is being put back.
-    pub(super) fn is_mended(&self) -> bool {
-        let state = self.state.lock();
-        state
-            .loss
-            .as_ref()
-            .is_some_and(|(loss, _)| loss.is_mended())
+    /// What to look for while what is lost is being put back.
+    pub(super) fn doubt(&self) -> Doubt {
+        match &self.state.lock().loss {
+            Some((Loss::WrittenOver, _)) => Doubt::WrittenOver,
+            Some((loss, _)) if loss.is_mended() => Doubt::Rewound,
+            _ => Doubt::None,
+        }
+    }
+
+    pub(super) fn note_doubt(&self, doubt: Doubt) {
+        let mut known = self.doubt.lock();
+        *known = doubt.max(*known);
     }
 
     /// When Redis was first found to have gone back, if it has.
     pub(super) fn rewound_since(&self) -> Option<Instant> {
         match &self.state.lock().loss {
-            Some((Loss::Rewound { far: false, .. }, since)) => Some(*since),
+            Some((Loss::Rewound { far: false, .. } | Loss::WrittenOver, since)) => Some(*since),
             _ => None,
         }
     }

@@ -76,7 +76,7 @@ pub(super) fn unknown_word(word: &str) -> PortError {
 }
 
 /// What goes wrong once the record is written does not undo it.
-fn afterwards(error: PortError) -> PortError {
+pub(super) fn afterwards(error: PortError) -> PortError {
     match error {
         PortError::Unavailable { part, cause } | PortError::Full { part, cause } => {
             PortError::Unknown { part, cause }
