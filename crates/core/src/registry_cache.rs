@@ -88,6 +88,7 @@ impl RegistryCache {
                 return Ok(Some(snapshot));
             }
         }
+        self.registry.expected(id, self.floor(id).max(at_least));
         let cause =
             format!("{id} is asked for at version {at_least}, which the registry has not reached");
         Err(PortError::Unavailable {

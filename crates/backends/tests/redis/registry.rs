@@ -1,6 +1,10 @@
 //! The registry on Redis: its contract, and what becomes of it when Redis or a process fails.
 
 mod crashes;
+mod deletions;
+mod frozen;
+mod going_on;
+mod healing;
 mod installation;
 mod losses;
 mod raw;
@@ -34,6 +38,27 @@ macro_rules! cases {
                 an_old_state_is_not_gone_on_with
                 nobody_waits_for_what_is_lost_for_good
                 what_cannot_be_read_is_said_to_be_corrupt;
+            deletions:
+                what_is_lost_does_not_look_deleted_while_it_is_changed
+                a_deletion_that_was_never_ended_is_ended
+                a_deletion_that_is_repeated_is_told
+                existence_is_told_in_the_order_of_changes
+                changes_survive_an_import_in_the_middle;
+            healing:
+                two_put_back_what_they_wrote_into_one_application
+                a_deletion_outlives_an_older_change_that_is_put_back
+                a_deletion_that_is_put_back_first_stays
+                a_deleted_application_is_not_made_of_older_changes
+                an_endpoint_waits_for_its_application
+                what_was_put_back_may_be_lost_again
+                later_changes_are_not_undone
+                event_types_are_put_back_in_their_order;
+            going_on:
+                a_rewind_that_was_written_over_is_found_out
+                nobody_waits_for_a_version_that_nobody_remembers
+                what_cannot_be_read_does_not_keep_the_rest_from_being_put_back
+                an_event_type_is_in_the_next_backup_wherever_its_writer_dies
+                an_operator_ends_what_processes_remember;
             crashes:
                 notices_are_heard
                 changes_are_told_where_notices_are_lost

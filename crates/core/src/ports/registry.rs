@@ -109,6 +109,10 @@ pub trait Registry: Probe {
     /// be among them; none is missed.
     async fn changed(&self, since: Cursor) -> Result<Changes, PortError>;
 
+    /// Somebody waits for an application to reach a version that it has not: one that was lost, if it does not come.
+    /// Where the backend can lose versions, it sees to it that nobody waits for ever.
+    fn expected(&self, _app: AppId, _version: u64) {}
+
     /// At most `limit` records behind `from`, secrets included. An application comes before its endpoints. Whatever was
     /// there when the first portion was asked for and is there when the last one is, is in one of them.
     async fn export(&self, from: &ExportCursor, limit: usize) -> Result<Exported, PortError>;

@@ -198,7 +198,7 @@ fn init(flags: FlagValues) -> Result<Ending, Failure> {
                 "the embedded registry needs no founding; name servers with --broker and --store";
             return Err(ConfigError::new(line).into());
         };
-        let said = if shared.registry.found().await.map_err(told)? {
+        let said = if shared.registry.found_anew().await.map_err(told)? {
             "an empty registry was founded"
         } else {
             "there is a registry already; nothing was changed"

@@ -11,7 +11,7 @@ use super::records::{corrupt, from_event_type, to_event_type};
 use super::scripts::SCRIPTS;
 use super::store::{Access, Store};
 use super::walk::Walk;
-use super::writes::{Put, Refusal, TRIES, contended, unknown_word};
+use super::writes::{Put, Refusal, TRIES, afterwards, contended, unknown_word};
 use crate::redis::error::Asked;
 
 /// Event types that are looked at in one read, where archived ones are not wanted.
@@ -105,12 +105,14 @@ impl Store {
     ) -> Result<EventType, RegistryError> {
         let org = event_type.org;
         let put = self.settle_org(org, || async {
+            self.register_org(org).await?;
             let put = self.store_type(Access::Guarded, &event_type, expect, 0);
             // Where there is nothing to replace, there may have been something.
             Ok(Some(put.await?).filter(|put| *put != Err(Refusal::Stale)))
         });
         let stored = put.await?.unwrap_or(Err(Refusal::Stale))?;
-        self.register_org(org).await?;
+        // What was written into a registry that was lost meanwhile is lost, too.
+        self.look(None, None).await.map_err(afterwards)?;
         Ok(stored)
     }
 
@@ -129,12 +131,9 @@ impl Store {
             };
             match self.try_store_type(&stored, expect).await?.as_str() {
                 "done" => {
-                    self.recent.lock().note_type(OwnType {
-                        org: stored.org,
-                        name: stored.name.clone(),
-                        version,
-                        event_type: Some(stored.clone()),
-                    });
+                    let (org, name) = (stored.org, stored.name.clone());
+                    let own = OwnType::new(org, name, version, Some(stored.clone()));
+                    self.recent.lock().note_type(own);
                     return Ok(Ok(stored));
                 }
                 "exists" => return Ok(Err(Refusal::Exists)),
@@ -163,18 +162,15 @@ impl Store {
         self.run(Asked::Write, &call).await
     }
 
-    /// Lists an organisation that has something in its slot, and makes sure that the registry is still what it was: what
-    /// was written into one that was lost meanwhile is lost, too.
+    /// Lists an organisation before there is anything in its slot: a backup goes by the list.
     async fn register_org(&self, org: OrgId) -> Result<(), PortError> {
-        let uncertain = |error: PortError| PortError::Unknown {
-            part: super::PART,
-            cause: error.to_string(),
-        };
-        let look = self.look(None, Some(org)).await.map_err(uncertain)?;
-        if !look.org_registered {
-            self.list_org(org).await.map_err(uncertain)?;
+        if self.look(None, Some(org)).await?.org_registered {
+            return Ok(());
         }
-        Ok(())
+        let mut mark = redis::cmd("HSET");
+        mark.arg(&self.names.org(org)[0]).arg("here").arg(1);
+        let _: i64 = self.read(&mark).await?;
+        self.list_org(org).await
     }
 
     pub(super) async fn list_org(&self, org: OrgId) -> Result<(), PortError> {
@@ -192,30 +188,28 @@ impl Store {
     ) -> Result<bool, PortError> {
         let deleted = self.settle_org(org, || async {
             let version = self.begin(Access::Guarded, None, 0).await?.version;
-            let deleted = self.drop_type(org, name).await?;
+            let deleted = self.drop_type(org, name, version).await?;
             if deleted {
-                self.recent.lock().note_type(OwnType {
-                    org,
-                    name: name.clone(),
-                    version,
-                    event_type: None,
-                });
+                let own = OwnType::new(org, name.clone(), version, None);
+                self.recent.lock().note_type(own);
             }
             Ok(deleted.then_some(()))
         });
         Ok(deleted.await?.is_some())
     }
 
-    pub(super) async fn drop_type(
+    async fn drop_type(
         &self,
         org: OrgId,
         name: &EventTypeName,
+        version: u64,
     ) -> Result<bool, PortError> {
         let keys = self.names.event_types(org);
         let call = SCRIPTS
             .delete_event_type
             .call(&[&keys[0], &keys[1], &keys[2]])
-            .arg(name.as_str());
+            .arg(name.as_str())
+            .arg(version);
         self.run(Asked::Write, &call).await
     }
 }

@@ -16,6 +16,7 @@
 //! and end with the registry.
 
 mod event_types;
+mod healing;
 mod names;
 mod reads;
 mod recent;
@@ -106,6 +107,14 @@ impl RedisRegistry {
         self.shared.found().await
     }
 
+    /// The same where an operator says so: processes that remember another registry go on with this one, too.
+    ///
+    /// # Errors
+    /// As [`Self::found`].
+    pub async fn found_anew(&self) -> Result<bool, PortError> {
+        self.shared.found_anew().await
+    }
+
     /// Ends what runs in the background. Changes are not followed any more.
     pub fn close(&self) {
         self.stop.cancel();
@@ -176,7 +185,7 @@ impl Registry for RedisRegistry {
 
     async fn delete_endpoint(&self, app: AppId, endpoint: EndpointId) -> Result<bool, PortError> {
         let store = self.store();
-        let delete = || store.delete_endpoint(Access::Guarded, app, endpoint);
+        let delete = || store.delete_endpoint(app, endpoint);
         Ok(store.settle(app, delete).await?.is_some())
     }
 
@@ -230,6 +239,10 @@ impl Registry for RedisRegistry {
             // The sender lives as long as `self`, so waiting cannot fail.
             let _ = ticks.changed().await;
         }
+    }
+
+    fn expected(&self, app: AppId, version: u64) {
+        self.store().watched.lock().expect(app, version);
     }
 
     async fn export(&self, from: &ExportCursor, limit: usize) -> Result<Exported, PortError> {

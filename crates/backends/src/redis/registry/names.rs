@@ -6,6 +6,7 @@
 //! | | `rchanges`, `rcut` | the latest changes by position; the last position that was dropped from them |
 //! | | `rintents` | changes that were begun and not ended |
 //! | | `rapps`, `rorgs` | every application with its organisation; every organisation |
+//! | | `rstated` | whose existence was stated while other changes of it may be open, and of which version |
 //! | | `rmending` | is there while lost changes are put back |
 //! | organisation | `r` | that it is there at all; the newest version of an event type |
 //! | | `ra`, `ru` | its applications in order; uids |
@@ -35,6 +36,7 @@ impl Names {
         let tag = Tag::installation();
         let kinds = [
             "repoch", "rversion", "rcut", "rchanges", "rintents", "rapps", "rorgs", "rmending",
+            "rstated",
         ];
         Self {
             installation: kinds.map(|kind| space.key(&tag, kind, b"")).to_vec(),

@@ -1,5 +1,6 @@
 //! Reading applications and endpoints.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -10,6 +11,7 @@ use postrider_core::name::Uid;
 use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{AppKey, EndpointKey, PortError};
 
+use super::healing::Slot;
 use super::records::{self, corrupt, to_app, to_claim, to_endpoint};
 use super::scripts::SCRIPTS;
 use super::sight::Sight;
@@ -143,6 +145,35 @@ impl Store {
             Sight::Found((version, fields)) => assemble(version, fields).await.map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// The same with what is noted of changes.
+    pub(super) async fn slot(&self, app: AppId) -> Result<Slot, PortError> {
+        const WHAT: &str = "the version of a change";
+        let mut get = redis::cmd("HGETALL");
+        get.arg(&self.names.app(app)[0]);
+        let fields: Fields = self.read(&get).await?;
+        let version = |field: &[u8]| {
+            let found = fields.iter().find(|(name, _)| name == field);
+            let found = found.map(|(_, version)| records::decimal(WHAT, version));
+            found.transpose()
+        };
+        let (stands, deleted) = (version(b"v")?, version(b"d")?);
+        let mut marks = HashMap::new();
+        for (name, made) in &fields {
+            if let Some((b'h', record)) = name.split_first() {
+                marks.insert(record.to_vec(), records::decimal(WHAT, made)?);
+            }
+        }
+        let there = match stands {
+            Some(version) => Some(assemble(version, fields).await?),
+            None => None,
+        };
+        Ok(Slot {
+            there,
+            deleted,
+            marks,
+        })
     }
 
     pub(super) async fn endpoint(

@@ -38,57 +38,126 @@ pub(super) enum Own {
 pub(super) struct OwnType {
     pub(super) org: OrgId,
     pub(super) name: EventTypeName,
-    pub(super) version: u64,
+    /// As of a change of an application.
+    pub(super) made: u64,
+    pub(super) stored: u64,
     pub(super) event_type: Option<EventType>,
 }
 
+impl OwnType {
+    pub(super) const fn new(
+        org: OrgId,
+        name: EventTypeName,
+        version: u64,
+        event_type: Option<EventType>,
+    ) -> Self {
+        Self {
+            org,
+            name,
+            made: version,
+            stored: version,
+            event_type,
+        }
+    }
+}
+
+/// A change that this process made of an application.
 #[derive(Debug, Clone)]
-struct Noted<T> {
+pub(super) struct Made {
+    /// When it was made: of two changes of one record the later one stays, whoever puts them back first.
+    pub(super) made: u64,
+    /// What the application came to by it, or when it was put back last.
+    pub(super) stored: u64,
+    pub(super) own: Own,
+    /// Since when it has been waiting for its application to be put back.
+    pub(super) waiting: Option<Instant>,
+}
+
+/// Something that was noted at some time.
+#[derive(Debug, Clone)]
+pub(super) struct Noted<T> {
     at: Instant,
-    what: T,
+    pub(super) what: T,
+}
+
+impl<T> Noted<T> {
+    pub(super) fn now(what: T) -> Self {
+        let at = Instant::now();
+        Self { at, what }
+    }
+
+    /// Whether it may still be lost by a restart.
+    pub(super) fn is_young(&self) -> bool {
+        self.at.elapsed() < DURABLE_AFTER
+    }
 }
 
 /// Changes of one's own that may still be lost.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    apps: VecDeque<Noted<(AppId, u64, Own)>>,
+    apps: VecDeque<Noted<(AppId, Made)>>,
     types: VecDeque<Noted<OwnType>>,
 }
 
 impl Recent {
     pub(super) fn note(&mut self, app: AppId, version: u64, own: Own) {
-        push(&mut self.apps, (app, version, own));
+        let made = Made {
+            made: version,
+            stored: version,
+            own,
+            waiting: None,
+        };
+        push(&mut self.apps, Noted::now((app, made)));
     }
 
     pub(super) fn note_type(&mut self, own: OwnType) {
+        push(&mut self.types, Noted::now(own));
+    }
+
+    /// Notes again what was taken out and is to be looked for once more.
+    pub(super) fn keep(&mut self, app: AppId, changes: Vec<Noted<Made>>) {
+        for Noted { at, what } in changes {
+            let what = (app, what);
+            push(&mut self.apps, Noted { at, what });
+        }
+    }
+
+    pub(super) fn keep_type(&mut self, own: Noted<OwnType>) {
         push(&mut self.types, own);
     }
 
     /// Takes out the changes that it is time to look for, or all: by application, in the order they were made in.
-    pub(super) fn due(&mut self, all: bool) -> HashMap<AppId, Vec<(u64, Own)>> {
+    pub(super) fn due(&mut self, all: bool) -> HashMap<AppId, Vec<Noted<Made>>> {
         let mut due: HashMap<_, Vec<_>> = HashMap::new();
-        for (app, version, own) in take(&mut self.apps, all) {
-            due.entry(app).or_default().push((version, own));
+        for Noted { at, what } in take(&mut self.apps, all) {
+            let (app, what) = what;
+            due.entry(app).or_default().push(Noted { at, what });
+        }
+        for changes in due.values_mut() {
+            changes.sort_by_key(|change| change.what.made);
         }
         due
     }
 
-    pub(super) fn due_types(&mut self, all: bool) -> Vec<OwnType> {
-        take(&mut self.types, all)
+    pub(super) fn due_types(&mut self, all: bool) -> Vec<Noted<OwnType>> {
+        let mut due = take(&mut self.types, all);
+        due.sort_by_key(|own| own.what.made);
+        due
     }
 }
 
-fn push<T>(queue: &mut VecDeque<Noted<T>>, what: T) {
+fn push<T>(queue: &mut VecDeque<Noted<T>>, noted: Noted<T>) {
     if queue.len() == CAPACITY {
         queue.pop_front();
     }
-    let at = Instant::now();
-    queue.push_back(Noted { at, what });
+    // What is noted again may be older than what was noted meanwhile.
+    let place = queue.partition_point(|other| other.at <= noted.at);
+    queue.insert(place, noted);
 }
 
-fn take<T>(queue: &mut VecDeque<Noted<T>>, all: bool) -> Vec<T> {
-    let due = queue.partition_point(|noted| all || noted.at.elapsed() >= DURABLE_AFTER);
-    queue.drain(..due).map(|noted| noted.what).collect()
+fn take<T>(queue: &mut VecDeque<Noted<T>>, all: bool) -> Vec<Noted<T>> {
+    let due = queue.partition_point(|noted| all || !noted.is_young());
+    queue.drain(..due).collect()
 }
 
 /// Versions that were told, to be looked at once everything has settled.
@@ -106,6 +175,16 @@ impl Watched {
             if self.apps.len() < CAPACITY || self.apps.contains_key(&told.app) {
                 self.apps.insert(told.app, (told.version, now));
             }
+        }
+    }
+
+    /// Somebody waits for a version that the registry has not reached.
+    pub(super) fn expect(&mut self, app: AppId, version: u64) {
+        let known = self.apps.get(&app);
+        let room = self.apps.len() < CAPACITY || known.is_some();
+        // Asking again does not make it wait longer.
+        if room && known.is_none_or(|(known, _)| *known < version) {
+            self.apps.insert(app, (version, Instant::now()));
         }
     }
 
@@ -180,6 +259,6 @@ mod tests {
             recent.note(AppId::MIN, version, Own::NoApp(OrgId::MIN));
         }
         let due = &recent.due(true)[&AppId::MIN];
-        assert_eq!((due.len(), due[0].0), (CAPACITY, 1));
+        assert_eq!((due.len(), due[0].what.made), (CAPACITY, 1));
     }
 }

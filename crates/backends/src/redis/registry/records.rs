@@ -137,6 +137,10 @@ pub(super) fn to_app_version(bytes: &[u8]) -> Result<(AppId, u64), PortError> {
     Ok((app, decimal(WHAT, rest)?))
 }
 
+pub(super) fn from_app_version(app: AppId, version: u64) -> Vec<u8> {
+    [&app.as_bytes()[..], version.to_string().as_bytes()].concat()
+}
+
 /// Members of the list of all applications.
 pub(super) fn to_app_of_org(bytes: &[u8]) -> Result<(AppId, OrgId), PortError> {
     const WHAT: &str = "the list of all applications";

@@ -26,6 +26,8 @@ pub(super) struct Ring {
     /// How far the stream has been read.
     position: u64,
     changes: VecDeque<Told>,
+    /// The last change that was told since the last cut: as long as nothing is lost, Redis has it.
+    last: Option<Told>,
 }
 
 impl Ring {
@@ -39,6 +41,11 @@ impl Ring {
         self.position = self.position.max(position);
         self.complete_from = Some(self.position);
         self.changes.clear();
+        self.last = None;
+    }
+
+    pub(super) fn last(&self) -> Option<Told> {
+        self.last
     }
 
     /// Takes in what was read up to `position` from where this ring stood at some time. Returns what is new.
@@ -48,6 +55,7 @@ impl Ring {
             .into_iter()
             .filter(|told| told.position > before)
             .collect();
+        self.last = new.last().copied().or(self.last);
         self.changes.extend(&new);
         self.position = before.max(position);
         while self.changes.len() > CAPACITY

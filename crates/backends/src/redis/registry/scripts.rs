@@ -29,6 +29,7 @@ scripts! {
     put_endpoint: "app" "put_endpoint";
     delete_endpoint: "app" "delete_endpoint";
     put_back: "app" "put_back";
+    heal: "app" "heal";
     fence: "app" "fence";
     endpoint_by_uid: "app" "endpoint_by_uid";
     page: "page";
@@ -36,4 +37,5 @@ scripts! {
     release: "release";
     put_event_type: "put_event_type";
     delete_event_type: "delete_event_type";
+    heal_type: "heal_type";
 }

@@ -6,9 +6,10 @@
 
 use postrider_core::id::{AppId, OrgId};
 use postrider_core::ports::PortError;
+use tracing::warn;
 
 use super::PART;
-use super::store::Store;
+use super::store::{Access, Ending, Store};
 
 /// Looks until what is seen makes sense, as others write at the same time.
 const LOOKS: usize = 5;
@@ -20,6 +21,13 @@ pub(super) enum Sight<T> {
     /// The application is there; what was looked for is not.
     Missing,
     NoApplication,
+}
+
+/// The versions of an application and of its deletion.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Traces {
+    pub(super) stands: Option<u64>,
+    pub(super) deleted: Option<u64>,
 }
 
 impl<T> Sight<T> {
@@ -50,12 +58,45 @@ impl Store {
                 Sight::NoApplication => false,
             };
             let after = self.look(Some(app), None).await?;
-            let missed = !there && after.registered && !after.busy;
-            if after.epoch == epoch && !missed {
+            if after.epoch != epoch {
+                continue;
+            }
+            if there || !after.registered || self.was_deleted(app, after.busy).await? {
                 return Ok(None);
             }
         }
         Err(partly_lost(format_args!("{app}")))
+    }
+
+    /// Whether an application that is registered is not there because it was deleted: the trace of its deletion is the only
+    /// proof. That somebody is changing it proves nothing, for whatever it was may be lost all the same.
+    async fn was_deleted(&self, app: AppId, busy: bool) -> Result<bool, PortError> {
+        let Traces {
+            stands: None,
+            deleted: Some(deleted),
+        } = self.traces(app).await?
+        else {
+            return Ok(false);
+        };
+        if !busy {
+            self.close_deletion(app, deleted).await?;
+        }
+        Ok(true)
+    }
+
+    /// Takes an application off the list of those that exist, whose deletion never came to that.
+    async fn close_deletion(&self, app: AppId, deleted: u64) -> Result<(), PortError> {
+        let ticket = self.begin(Access::Guarded, Some(app), 0).await?;
+        warn!(%app, "a deletion was never ended; it is now");
+        self.finish(app, &ticket, Ending::Deleted(deleted)).await
+    }
+
+    /// What there is of an application, or was until lately. One that is registered has traces.
+    pub(super) async fn traces(&self, app: AppId) -> Result<Traces, PortError> {
+        let mut get = redis::cmd("HMGET");
+        get.arg(&self.names.app(app)[0]).arg("v").arg("d");
+        let (stands, deleted) = self.read(&get).await?;
+        Ok(Traces { stands, deleted })
     }
 
     /// What `look` finds in the slot of `org`; `None` where it is certain that it is not there.

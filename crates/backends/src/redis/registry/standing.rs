@@ -6,6 +6,7 @@
 //! | an epoch | none | it is taken for right: this process has nothing to compare |
 //! | the same epoch, a version that was reached | | well |
 //! | the same epoch, and that it is being mended | | lost, until everybody has put back what it wrote |
+//! | the same epoch, and a change that was told is not there | | the same, and somebody wrote on before it was found out |
 //! | the same epoch, a lower version | | lost its latest changes: Redis came back from an older state of its files |
 //! | the same epoch, a version below one that was reached long ago | | lost more than anybody remembers |
 //! | another epoch, of an import, a higher version | | well; anything may have changed |
@@ -23,18 +24,31 @@ use tokio::time::Instant;
 pub(super) struct Standing {
     pub(super) epoch: Option<String>,
     pub(super) version: u64,
-    pub(super) mending: bool,
+    pub(super) mending: Mending,
+}
+
+/// Whether lost changes are being put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mending {
+    No,
+    Yes,
+    /// And somebody wrote on before it began.
+    WrittenOver,
 }
 
 /// As scripts return it.
-pub(super) type Found = (Option<String>, u64, bool);
+pub(super) type Found = (Option<String>, u64, u8);
 
 impl From<Found> for Standing {
     fn from((epoch, version, mending): Found) -> Self {
         Self {
             epoch,
             version,
-            mending,
+            mending: match mending {
+                0 => Mending::No,
+                1 => Mending::Yes,
+                _ => Mending::WrittenOver,
+            },
         }
     }
 }
@@ -50,13 +64,18 @@ pub(super) enum Loss {
         far: bool,
     },
     Mending,
+    /// Somebody wrote on after Redis had gone back: the version tells nothing.
+    WrittenOver,
     FoundedAnew,
 }
 
 impl Loss {
     /// Whether it passes by itself.
     pub(super) const fn is_mended(&self) -> bool {
-        matches!(self, Self::Rewound { far: false, .. } | Self::Mending)
+        matches!(
+            self,
+            Self::Rewound { far: false, .. } | Self::Mending | Self::WrittenOver
+        )
     }
 }
 
@@ -81,7 +100,7 @@ impl std::fmt::Display for Loss {
                 "Redis went back from version {seen} to {found}, which is an old state; import a backup \
                  (postrider registry import FILE), or restart every process to go on with what is there"
             ),
-            Self::Mending => f.write_str(
+            Self::Mending | Self::WrittenOver => f.write_str(
                 "Redis went back to an older state and lost the latest changes; nodes that remember them are putting \
                  them back, which takes some seconds",
             ),
@@ -111,7 +130,8 @@ pub(super) enum Verdict {
     Lost(Loss),
 }
 
-/// How the epoch of an import begins; that of a registry that was founded with nothing in it begins with another letter.
+/// How the epoch of an import begins, or of what an operator founded; that of a registry which was founded without anybody
+/// saying that nothing is to be kept begins with another letter.
 pub(super) const IMPORTED: char = 'i';
 pub(super) const FOUNDED: char = 'f';
 
@@ -132,8 +152,10 @@ impl Memory {
             if behind {
                 return Verdict::Lost(rewound);
             }
-            if found.mending {
-                return Verdict::Lost(Loss::Mending);
+            match found.mending {
+                Mending::No => {}
+                Mending::Yes => return Verdict::Lost(Loss::Mending),
+                Mending::WrittenOver => return Verdict::Lost(Loss::WrittenOver),
             }
             // An answer from before an import that another answer has told of already says nothing any more.
             if self.epoch.is_none() || self.epoch.as_ref() == Some(epoch) {
@@ -208,7 +230,7 @@ mod tests {
         Standing {
             epoch: (!epoch.is_empty()).then(|| epoch.to_owned()),
             version,
-            mending: false,
+            mending: Mending::No,
         }
     }
 
@@ -251,7 +273,7 @@ mod tests {
         let mut well = memory("f1", 10);
         let before = well.clone();
         let mending = Standing {
-            mending: true,
+            mending: Mending::Yes,
             ..standing("f1", 12)
         };
         let verdict = well.judge(&before, &mending);

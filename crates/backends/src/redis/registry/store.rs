@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::PART;
+use super::healing::Doubt;
 use super::names::Names;
 use super::recent::{Recent, Watched};
 use super::ring::Ring;
@@ -39,6 +40,11 @@ pub(super) struct Store {
     pub(super) ticks: watch::Sender<u64>,
     /// Wakes the watcher.
     pub(super) nudge: Notify,
+    /// Wakes whoever tends what a poll has found.
+    pub(super) tend: Notify,
+    pub(super) overdue: Mutex<Vec<(AppId, u64)>>,
+    /// What was found since one's own changes were looked for.
+    pub(super) doubt: Mutex<Doubt>,
     pub(super) recent: Mutex<Recent>,
     pub(super) watched: Mutex<Watched>,
 }
@@ -67,6 +73,8 @@ pub(super) struct Ticket {
     pub(super) version: u64,
     /// The registry that it belongs to; empty where it goes ahead in any.
     epoch: String,
+    /// Somebody else began it.
+    of_another: bool,
 }
 
 impl Ticket {
@@ -75,6 +83,7 @@ impl Ticket {
         Self {
             version,
             epoch: String::new(),
+            of_another: true,
         }
     }
 }
@@ -110,6 +119,9 @@ impl Store {
             ring: Mutex::default(),
             ticks: watch::Sender::new(0),
             nudge: Notify::new(),
+            tend: Notify::new(),
+            overdue: Mutex::default(),
+            doubt: Mutex::default(),
             recent: Mutex::default(),
             watched: Mutex::default(),
         }
@@ -150,19 +162,24 @@ impl Store {
         self.state.lock().memory.clone()
     }
 
-    /// Whether what is lost is being put back.
-    pub(super) fn is_mended(&self) -> bool {
-        let state = self.state.lock();
-        state
-            .loss
-            .as_ref()
-            .is_some_and(|(loss, _)| loss.is_mended())
+    /// What to look for while what is lost is being put back.
+    pub(super) fn doubt(&self) -> Doubt {
+        match &self.state.lock().loss {
+            Some((Loss::WrittenOver, _)) => Doubt::WrittenOver,
+            Some((loss, _)) if loss.is_mended() => Doubt::Rewound,
+            _ => Doubt::None,
+        }
+    }
+
+    pub(super) fn note_doubt(&self, doubt: Doubt) {
+        let mut known = self.doubt.lock();
+        *known = doubt.max(*known);
     }
 
     /// When Redis was first found to have gone back, if it has.
     pub(super) fn rewound_since(&self) -> Option<Instant> {
         match &self.state.lock().loss {
-            Some((Loss::Rewound { far: false, .. }, since)) => Some(*since),
+            Some((Loss::Rewound { far: false, .. } | Loss::WrittenOver, since)) => Some(*since),
             _ => None,
         }
     }
@@ -228,7 +245,11 @@ impl Store {
                 Access::Forced => String::new(),
             };
             if let Some(version) = self.take(&epoch, app, floor).await? {
-                return Ok(Ticket { version, epoch });
+                return Ok(Ticket {
+                    version,
+                    epoch,
+                    of_another: false,
+                });
             }
         }
     }
@@ -279,7 +300,8 @@ impl Store {
             .arg(existence)
             .arg(org)
             .arg(&self.names.channel)
-            .arg(KEPT_CHANGES);
+            .arg(KEPT_CHANGES)
+            .arg(if ticket.of_another { "1" } else { "" });
         let before = self.memory();
         let found: Found = self.run(Asked::Write, &call).await?;
         let judged = self.judge(&before, &found.into());

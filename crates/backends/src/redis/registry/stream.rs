@@ -36,14 +36,23 @@ impl Store {
 
     async fn try_poll(&self) -> Result<Vec<(AppId, u64)>, PortError> {
         type Polled = (Found, u64, Vec<(Vec<u8>, f64)>, Vec<Vec<u8>>);
-        let since = self.ring.lock().position();
+        let before = self.memory();
+        let (since, last) = {
+            let ring = self.ring.lock();
+            (ring.position(), ring.last())
+        };
+        let member = |told: Told| records::from_app_version(told.app, told.version);
         let call = SCRIPTS
             .poll
             .call(&self.keys())
             .arg(since.map_or_else(String::new, |since| since.to_string()))
             .arg(u64::try_from(OVERDUE.as_millis()).unwrap_or(u64::MAX))
-            .arg(CAPACITY);
-        let before = self.memory();
+            .arg(CAPACITY)
+            .arg(last.map_or_else(Vec::new, member))
+            .arg(last.map_or(0, |told| told.position))
+            .arg(before.seen)
+            .arg(before.epoch.as_deref().unwrap_or_default())
+            .arg(u64::try_from(MENDING.as_millis() * 2).unwrap_or(u64::MAX));
         let (found, cut, changes, overdue): Polled = self.run(Asked::Read, &call).await?;
         let standing = Standing::from(found);
         self.judge(&before, &standing)?;
@@ -106,6 +115,13 @@ impl Store {
     /// Begins an epoch where there is none. Whether it did.
     pub(super) async fn found(&self) -> Result<bool, PortError> {
         let (_, done) = self.raise("", 0, &new_epoch(FOUNDED), true).await?;
+        Ok(done)
+    }
+
+    /// Begins an epoch where there is none, which every process takes for right. Whether it did.
+    pub(super) async fn found_anew(&self) -> Result<bool, PortError> {
+        let seen = self.memory().seen;
+        let (_, done) = self.raise("", seen, &new_epoch(IMPORTED), true).await?;
         Ok(done)
     }
 

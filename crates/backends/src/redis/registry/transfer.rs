@@ -194,7 +194,7 @@ impl Plan {
             plan.imported.orphans += back.endpoints.len();
             return plan;
         }
-        let mut uids = uids(there);
+        let mut uids = Uids::of(there);
         for endpoint in &back.endpoints {
             plan.take_endpoint(there, endpoint, &mut uids);
         }
@@ -212,38 +212,53 @@ impl Plan {
         }
     }
 
-    fn take_endpoint(
-        &mut self,
-        there: Option<&AppSnapshot>,
-        endpoint: &Endpoint,
-        uids: &mut HashMap<Uid, EndpointId>,
-    ) {
+    fn take_endpoint(&mut self, there: Option<&AppSnapshot>, endpoint: &Endpoint, uids: &mut Uids) {
         let there = there.and_then(|there| there.endpoint(endpoint.id));
         if there.is_some_and(|there| there.updated_at > endpoint.updated_at) {
             self.imported.kept += 1;
             return;
         }
         let mut endpoint = endpoint.clone();
-        if let Some(uid) = &endpoint.uid
-            && *uids.entry(uid.clone()).or_insert(endpoint.id) != endpoint.id
-        {
-            endpoint.uid = None;
+        let former = there.and_then(|there| there.uid.as_ref());
+        if !uids.give(&mut endpoint, former) {
             self.imported.without_uid += 1;
-        }
-        if let Some(former) = there.and_then(|there| there.uid.as_ref())
-            && Some(former) != endpoint.uid.as_ref()
-        {
-            uids.remove(former);
         }
         self.imported.stored += 1;
         self.endpoints.push(endpoint);
     }
 }
 
-fn uids(there: Option<&AppSnapshot>) -> HashMap<Uid, EndpointId> {
-    let endpoints = there.map_or(&[][..], |there| &there.endpoints);
-    let named = |endpoint: &Arc<Endpoint>| Some((endpoint.uid.clone()?, endpoint.id));
-    endpoints.iter().filter_map(named).collect()
+/// Whose uids are whose within an application.
+#[derive(Debug)]
+pub(super) struct Uids(HashMap<Uid, EndpointId>);
+
+impl Uids {
+    pub(super) fn of(there: Option<&AppSnapshot>) -> Self {
+        let endpoints = there.map_or(&[][..], |there| &there.endpoints);
+        let named = |endpoint: &Arc<Endpoint>| Some((endpoint.uid.clone()?, endpoint.id));
+        Self(endpoints.iter().filter_map(named).collect())
+    }
+
+    /// Takes the endpoint's uid from it where another one has it: `false`. What it was called before is free.
+    pub(super) fn give(&mut self, endpoint: &mut Endpoint, former: Option<&Uid>) -> bool {
+        let mut given = true;
+        if let Some(uid) = &endpoint.uid
+            && *self.0.entry(uid.clone()).or_insert(endpoint.id) != endpoint.id
+        {
+            endpoint.uid = None;
+            given = false;
+        }
+        if former != endpoint.uid.as_ref() {
+            self.free(former);
+        }
+        given
+    }
+
+    pub(super) fn free(&mut self, uid: Option<&Uid>) {
+        if let Some(uid) = uid {
+            self.0.remove(uid);
+        }
+    }
 }
 
 impl Store {
@@ -330,7 +345,7 @@ impl Store {
     }
 
     /// Lists the application, and claims its uid, which stays with whoever has it by now.
-    async fn take_place(
+    pub(super) async fn take_place(
         &self,
         app: &mut Application,
         imported: &mut Imported,

@@ -108,16 +108,14 @@ impl Store {
     }
 
     async fn give_up_waiting(&self, access: Access, rival: Claim) -> Result<(), PortError> {
-        let fenced = self.fence(rival.app, rival.version).await?;
-        if access == Access::Forced {
-            return Ok(());
+        if access == Access::Guarded && self.look(Some(rival.app), None).await?.registered {
+            // Before it is fenced off, which leaves a trace: an application that is lost keeps its uid.
+            let traces = self.traces(rival.app).await?;
+            if traces.stands.is_none() && traces.deleted.is_none() {
+                return Err(partly_lost(format_args!("{}", rival.app)));
+            }
         }
-        let look = self.look(Some(rival.app), None).await?;
-        let no_trace = fenced.stands.is_none() && fenced.deleted.is_none();
-        if no_trace && look.registered && !look.busy {
-            return Err(partly_lost(format_args!("{}", rival.app)));
-        }
-        Ok(())
+        self.fence(rival.app, rival.version).await.map(drop)
     }
 
     /// After a change that was refused. Another change of the application may have been made meanwhile, and have found

@@ -4,17 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use postrider_core::id::AppId;
+use futures_util::FutureExt as _;
+use futures_util::stream::{self, StreamExt as _};
 use postrider_core::ports::PortError;
 use redis::aio::PubSub;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::recent::{Own, OwnType};
-use super::store::{Access, Store};
-use super::transfer::Back;
+use super::healing::{AT_ONCE, Doubt};
+use super::store::Store;
 
 /// How often Redis is asked for changes where no notice comes: together with the answer, within the second that is promised.
 const POLL: Duration = Duration::from_millis(700);
@@ -29,14 +28,15 @@ const LIFTED_AT_ONCE: usize = 100;
 
 /// Starts the tasks; they end with `stop`.
 pub(super) fn start(store: &Arc<Store>, notices: bool, stop: &CancellationToken) {
-    let watching = watch(Arc::clone(store));
-    tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
+    let run = |task| tokio::spawn(stop.clone().run_until_cancelled_owned(task));
+    run(watch(Arc::clone(store)).boxed());
+    run(tend(Arc::clone(store)).boxed());
     if notices {
-        let listening = listen(Arc::clone(store));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(listening));
+        run(listen(Arc::clone(store)).boxed());
     }
 }
 
+/// Follows the stream of changes. It does nothing else that could take long: others depend on being told in time.
 async fn watch(store: Arc<Store>) {
     let mut ticks = interval(POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -54,31 +54,24 @@ async fn watch(store: Arc<Store>) {
 
 async fn round(store: &Store) -> Result<(), PortError> {
     let polled = store.poll().await;
-    if store.is_mended() {
+    let doubt = store.doubt();
+    if polled.is_err() || doubt != Doubt::None {
         store.watched.lock().unsteady();
+    } else {
+        store.watched.lock().steady();
+    }
+    if doubt != Doubt::None {
+        store.note_doubt(doubt);
+        store.tend.notify_one();
         return mend(store).await;
     }
-    match polled {
-        Ok(overdue) => {
-            store.watched.lock().steady();
-            for (app, version) in overdue {
-                store.see_to(app, version).await?;
-            }
-            see_to_own(store, false).await?;
-            lift_the_told(store).await
-        }
-        Err(error) => {
-            store.watched.lock().unsteady();
-            Err(error)
-        }
-    }
+    *store.overdue.lock() = polled?;
+    store.tend.notify_one();
+    Ok(())
 }
 
-/// Puts back what this process wrote last.
 async fn mend(store: &Store) -> Result<(), PortError> {
-    let goes_on = store.mend().await?;
-    see_to_own(store, true).await?;
-    if goes_on {
+    if store.mend().await? {
         warn!(
             "Redis had gone back to an older state; the registry goes on without what nobody remembered"
         );
@@ -86,90 +79,44 @@ async fn mend(store: &Store) -> Result<(), PortError> {
     Ok(())
 }
 
-/// Looks for changes that this process made, and makes those that are gone again.
-async fn see_to_own(store: &Store, all: bool) -> Result<(), PortError> {
-    let due = store.recent.lock().due(all);
-    let mut failed = None;
-    for (app, changes) in due {
-        if let Err(error) = make_again(store, app, &changes).await {
-            let mut recent = store.recent.lock();
-            for (version, own) in changes {
-                recent.note(app, version, own);
-            }
-            failed = Some(error);
-        }
+/// Sees to what polls have found. Where a part of a Cluster is away, whatever concerns it takes its time.
+async fn tend(store: Arc<Store>) {
+    loop {
+        store.tend.notified().await;
+        let doubt = std::mem::take(&mut *store.doubt.lock());
+        store.see_to_own(doubt).await;
+        end_the_overdue(&store).await;
+        lift_the_told(&store).await;
     }
-    let due = store.recent.lock().due_types(all);
-    for own in due {
-        if let Err(error) = make_type_again(store, &own).await {
-            store.recent.lock().note_type(own);
-            failed = Some(error);
-        }
-    }
-    failed.map_or(Ok(()), Err)
 }
 
-async fn make_again(store: &Store, app: AppId, changes: &[(u64, Own)]) -> Result<(), PortError> {
-    let mut get = redis::cmd("HMGET");
-    get.arg(&store.names.app(app)[0]).arg("v").arg("d");
-    let (stands, deleted): (Option<u64>, Option<u64>) = store.read(&get).await?;
-    let reached = stands.max(deleted).unwrap_or(0);
-    let lost: Vec<&Own> = changes
-        .iter()
-        .filter(|(version, _)| *version > reached)
-        .map(|(_, own)| own)
-        .collect();
-    if lost.is_empty() {
-        return Ok(());
-    }
-    warn!(%app, changes = lost.len(), "Redis has lost changes of the registry; they are put back");
-    let mut back = Back::default();
-    for own in lost {
-        match own {
-            Own::App(record) => back.app = Some(record.clone()),
-            Own::NoApp(org) => {
-                back = Back::default();
-                store.delete_application(Access::Forced, *org, app).await?;
-            }
-            Own::Endpoint(endpoint) => {
-                back.endpoints.retain(|other| other.id != endpoint.id);
-                back.endpoints.push(endpoint.clone());
-            }
-            Own::NoEndpoint(id) => {
-                back.endpoints.retain(|other| other.id != *id);
-                store.delete_endpoint(Access::Forced, app, *id).await?;
-            }
+/// Ends changes that their writers did not.
+async fn end_the_overdue(store: &Store) {
+    let overdue = std::mem::take(&mut *store.overdue.lock());
+    let ending = stream::iter(overdue).for_each_concurrent(AT_ONCE, async |(app, version)| {
+        if let Err(error) = store.see_to(app, version).await {
+            debug!(%app, %error, "a change that was begun cannot be ended");
         }
-    }
-    store.put_back(app, &back).await.map(drop)
-}
-
-async fn make_type_again(store: &Store, own: &OwnType) -> Result<(), PortError> {
-    let mut get = redis::cmd("HGET");
-    get.arg(&store.names.event_types(own.org)[0]).arg("types");
-    let reached: Option<u64> = store.read(&get).await?;
-    match &own.event_type {
-        Some(kind) if reached < Some(own.version) => store.put_back_type(kind).await.map(drop),
-        None if store
-            .stored_type(own.org, &own.name)
-            .await?
-            .is_some_and(|there| there.version < own.version) =>
-        {
-            store.drop_type(own.org, &own.name).await.map(drop)
-        }
-        _ => Ok(()),
-    }
+    });
+    ending.await;
 }
 
 /// Where a change was told and is gone for good, caches and events wait for a version that would never come.
-async fn lift_the_told(store: &Store) -> Result<(), PortError> {
+async fn lift_the_told(store: &Store) {
     let due = store.watched.lock().due(LIFTED_AT_ONCE);
-    for (app, version) in due {
-        if store.lift(app, version).await? {
-            warn!(%app, version, "a change was told that Redis has lost; what was there before counts");
+    let lifting = stream::iter(due).for_each_concurrent(AT_ONCE, async |(app, version)| {
+        match store.lift(app, version).await {
+            Ok(false) => {}
+            Ok(true) => {
+                warn!(%app, version, "a change was told that Redis has lost; what was there before counts");
+            }
+            Err(error) => {
+                debug!(%app, %error, "what was told cannot be looked for");
+                store.watched.lock().expect(app, version);
+            }
         }
-    }
-    Ok(())
+    });
+    lifting.await;
 }
 
 /// Wakes the watcher for every notice. Where none come, it wakes by itself.

@@ -24,7 +24,7 @@ use super::PART;
 use super::recent::Own;
 use super::records::{corrupt, entry, from_app, from_endpoint, to_app};
 use super::scripts::SCRIPTS;
-use super::sight::Sight;
+use super::sight::{Sight, Traces};
 use super::store::{Access, Ending, Store, TOMBSTONE, Ticket};
 use crate::redis::error::Asked;
 
@@ -60,6 +60,8 @@ pub(super) enum Step<T> {
     Done(T, Ending),
     /// Nothing was changed.
     Refused(Sight<T>),
+    /// Nothing was there to be deleted, or not any more: the client may have asked twice, and others come in between.
+    Vain(Sight<T>),
     /// Somebody else was faster in a way that this change can live with.
     Again,
 }
@@ -74,7 +76,7 @@ pub(super) fn unknown_word(word: &str) -> PortError {
 }
 
 /// What goes wrong once the record is written does not undo it.
-fn afterwards(error: PortError) -> PortError {
+pub(super) fn afterwards(error: PortError) -> PortError {
     match error {
         PortError::Unavailable { part, cause } | PortError::Full { part, cause } => {
             PortError::Unknown { part, cause }
@@ -115,10 +117,24 @@ impl Store {
                     self.abandon(app, &ticket).await;
                     return Ok(sight);
                 }
+                Step::Vain(sight) => {
+                    let ending = self.as_it_stands(app).await?;
+                    self.finish(app, &ticket, ending).await?;
+                    return Ok(sight);
+                }
                 Step::Again => self.abandon(app, &ticket).await,
             }
         }
         Err(contended())
+    }
+
+    async fn as_it_stands(&self, app: AppId) -> Result<Ending, PortError> {
+        let Traces { stands, deleted } = self.traces(app).await?;
+        Ok(match (stands, deleted) {
+            (Some(version), _) => Ending::Touched(version),
+            (None, Some(deleted)) => Ending::Deleted(deleted),
+            (None, None) => Ending::Nothing,
+        })
     }
 
     /// Ends a change that was not made. Others do it where this does not work out.
@@ -220,12 +236,15 @@ impl Store {
         org: OrgId,
         app: AppId,
     ) -> Result<Sight<()>, PortError> {
-        self.change(access, app, |ticket| self.try_delete_app(org, app, ticket))
-            .await
+        self.change(access, app, |ticket| {
+            self.try_delete_app(access, org, app, ticket)
+        })
+        .await
     }
 
     async fn try_delete_app(
         &self,
+        access: Access,
         org: OrgId,
         app: AppId,
         ticket: Ticket,
@@ -237,12 +256,13 @@ impl Store {
             .call(&[&keys[0], &keys[1]])
             .arg(version)
             .arg(org.as_bytes().as_slice())
-            .arg(TOMBSTONE.as_secs());
+            .arg(TOMBSTONE.as_secs())
+            .arg(if access == Access::Forced { "1" } else { "" });
         let (word, before): Word = self.run(Asked::Write, &call).await?;
         match word.as_str() {
             "done" => {}
             "again" => return Ok(Step::Again),
-            "absent" => return Ok(Step::Refused(Sight::NoApplication)),
+            "absent" => return Ok(Step::Vain(Sight::NoApplication)),
             "foreign" => return Ok(Step::Refused(Sight::Missing)),
             _ => return Err(unknown_word(&word)),
         }
@@ -299,11 +319,10 @@ impl Store {
 
     pub(super) async fn delete_endpoint(
         &self,
-        access: Access,
         app: AppId,
         endpoint: EndpointId,
     ) -> Result<Sight<()>, PortError> {
-        self.change(access, app, |ticket| {
+        self.change(Access::Guarded, app, |ticket| {
             self.try_delete_endpoint(app, endpoint, ticket)
         })
         .await
@@ -325,8 +344,8 @@ impl Store {
         match word.as_str() {
             "done" => {}
             "again" => return Ok(Step::Again),
-            "nothing" => return Ok(Step::Refused(Sight::Missing)),
-            "absent" => return Ok(Step::Refused(Sight::NoApplication)),
+            "nothing" => return Ok(Step::Vain(Sight::Missing)),
+            "absent" => return Ok(Step::Vain(Sight::NoApplication)),
             _ => return Err(unknown_word(&word)),
         }
         let own = Own::NoEndpoint(endpoint);

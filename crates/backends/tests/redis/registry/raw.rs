@@ -116,6 +116,23 @@ impl Raw {
         }
     }
 
+    /// Applications that have anything in their slots.
+    pub(super) async fn all_apps(&self) -> Vec<AppId> {
+        let mut apps = Vec::new();
+        let prefix = format!("pr1:{}:{{a", self.space);
+        for node in &self.nodes {
+            let keys = self.keys(node).await;
+            let named = keys.iter().filter_map(|key| {
+                let id = key.strip_prefix(&prefix)?.strip_suffix("}r")?;
+                let byte = |at| u8::from_str_radix(id.get(at..at + 2)?, 16).ok();
+                let bytes: Option<Vec<u8>> = (0..id.len()).step_by(2).map(byte).collect();
+                Some(AppId::from_bytes(bytes?.try_into().ok()?))
+            });
+            apps.extend(named);
+        }
+        apps
+    }
+
     pub(super) async fn version(&self) -> u64 {
         self.run(cmd("GET").arg(self.installation("rversion")))
             .await

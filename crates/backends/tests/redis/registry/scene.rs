@@ -23,7 +23,7 @@ use crate::support::Kind;
 
 /// How long a case waits for something that is promised.
 const PATIENCE: Duration = Duration::from_secs(40);
-const POLL: Duration = Duration::from_millis(10);
+const POLL: Duration = Duration::from_millis(1);
 
 pub(super) struct Scene {
     pub(super) installation: Installation,

@@ -3,7 +3,7 @@
 --       a version to stay above
 -- Returns how the registry stands, and the version taken or 0.
 
-if ARGV[2] ~= '' and (epoch ~= ARGV[2] or version < tonumber(ARGV[3]) or standing()[3] == 1) then
+if ARGV[2] ~= '' and (epoch ~= ARGV[2] or version < tonumber(ARGV[3]) or standing()[3] ~= 0) then
   return { standing(), 0 }
 end
 local taken = next_version(tonumber(ARGV[4]))

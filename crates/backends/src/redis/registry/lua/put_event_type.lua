@@ -10,6 +10,7 @@ if expected ~= '' and stands ~= expected then return 'stale' end
 -- Versions of event types grow over all of an organisation, so that a deleted one needs no trace of its own.
 if tonumber(redis.call('HGET', KEYS[1], 'types') or 0) >= tonumber(ARGV[1]) then return 'again' end
 redis.call('HSET', KEYS[1], 'types', ARGV[1], 'here', 1)
+if redis.call('HEXISTS', KEYS[1], 'h') == 1 then redis.call('HSET', KEYS[1], 'h:' .. name, ARGV[1]) end
 redis.call('HSET', KEYS[2], name, record)
 redis.call('ZADD', KEYS[3], 0, name)
 return 'done'

@@ -1,13 +1,14 @@
 -- What every script in the installation's slot begins with.
--- KEYS: epoch, version, cut, changes, intents, apps, orgs, mending
+-- KEYS: epoch, version, cut, changes, intents, apps, orgs, mending, stated
 
 local epoch = redis.call('GET', KEYS[1])
 local version = tonumber(redis.call('GET', KEYS[2]) or 0)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- How the registry stands: its epoch, its version, and whether lost changes are being put back.
-local function standing() return { epoch, version, redis.call('EXISTS', KEYS[8]) } end
+-- How the registry stands: its epoch, its version, and whether lost changes are being put back: 0 they are not, 1 they are,
+-- 2 and somebody wrote on before that began.
+local function standing() return { epoch, version, tonumber(redis.call('GET', KEYS[8]) or 0) } end
 
 local function text(number) return string.format('%.0f', number) end
 
