@@ -225,6 +225,12 @@ pub async fn quarantined_work_survives_a_crash(fixture: &dyn Fixture) {
     let now = stage.now();
     let set_apart = stage.ports.broker.quarantine(now, &held[0].pack).await;
     set_apart.expect("a pack that is held can be quarantined");
+    // Until then, setting apart may be lost with the process: the pack would come again as work.
+    stage
+        .depth_becomes("a pack that was set apart is not held", |depth| {
+            depth.leased == 0
+        })
+        .await;
     let mut before = 0;
     for deaths in 0..5 {
         let broker = stage.broker();
