@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use postrider_tests::ledger::{Rules, judge};
 use postrider_tests::{
-    Addresses, Answer, Api, Cluster, Ledger, Load, Receiver, Role, Route, Server, Settings, Shared,
-    eventually, kill_ingest, kill_worker,
+    Addresses, Answer, Api, Cluster, Ledger, Load, PATIENCE, Receiver, Role, Route, Server,
+    Settings, Shared, eventually, kill_ingest, kill_worker, within,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
@@ -97,6 +97,17 @@ impl Reaper {
         }
     }
 
+    /// What the broker holds, as one of the workers sees it.
+    async fn packs(&self) -> String {
+        let worker = self.up.iter().find(|(role, _)| *role == Role::Worker);
+        let metrics = worker.unwrap().1.scrape().await;
+        let packs = ["ready", "waiting", "leased", "quarantined"].map(|state| {
+            let label = format!("state=\"{state}\"");
+            format!("{state}={}", metrics.sum("postrider_queue_packs", &label))
+        });
+        packs.join(" ")
+    }
+
     /// Waits until all are up again; a client of an ingest.
     async fn rest(&mut self, api: &Api) -> Api {
         while let Some(started) = self.starting.join_next().await {
@@ -160,12 +171,15 @@ async fn sixty_kills_lose_nothing_and_repeat_only_what_was_under_way() {
     }
     let api = reaper.rest(&api).await;
     let repeated = load.finish().await;
-    eventually("all events to arrive", || async {
+    // Where they do not, the verdict says which; what waits somewhere is told by the gauges.
+    let arrived = within(PATIENCE, || async {
         receiver
             .look(|requests| ledger.is_complete(requests))
             .then_some(())
-    })
-    .await;
+    });
+    if arrived.await.is_none() {
+        println!("not all events have arrived; {}", reaper.packs().await);
+    }
 
     let history = ledger.full_history(&receiver, &api, &tenants).await;
     let verdict = judge(&history, &Rules::default());
