@@ -184,6 +184,12 @@ impl Server {
         self.pid.as_raw()
     }
 
+    /// The log as it grows, also beyond the server's end.
+    #[must_use]
+    pub fn log_lines(&self) -> Arc<Mutex<Vec<String>>> {
+        Arc::clone(&self.log)
+    }
+
     /// What the server has logged so far.
     #[must_use]
     pub fn log(&self) -> String {

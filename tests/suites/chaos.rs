@@ -8,17 +8,21 @@
     reason = "in a test a panic is the report, and so are figures"
 )]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_tests::ledger::{Rules, judge};
+use parking_lot::Mutex;
+use postrider_tests::ledger::{Culprit, History, Rules, judge};
 use postrider_tests::{
-    Addresses, Answer, Api, Cluster, Ledger, Load, Receiver, Role, Route, Server, Settings, Shared,
-    eventually, kill_ingest, kill_worker,
+    Addresses, Answer, Api, Cluster, Ledger, Load, PATIENCE, Receiver, Role, Route, Server,
+    Settings, Shared, eventually, kill_ingest, kill_worker, within,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use reqwest::Method;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 const EVENTS: usize = 20_000;
 const CLIENTS: usize = 64;
@@ -57,6 +61,30 @@ struct Reaper {
     random: StdRng,
     up: Vec<(Role, Server)>,
     starting: JoinSet<(Role, Server)>,
+    logs: Logs,
+}
+
+/// What every process has said, also those that are dead.
+#[derive(Clone, Default)]
+struct Logs(Arc<Mutex<Vec<Log>>>);
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+impl Logs {
+    fn follow(&self, server: &Server) {
+        self.0.lock().push(server.log_lines());
+    }
+
+    fn naming(&self, text: &str) -> Vec<String> {
+        let logs = self.0.lock();
+        let mut lines: Vec<String> = Vec::new();
+        for (process, log) in logs.iter().enumerate() {
+            let log = log.lock();
+            let own = log.iter().filter(|line| line.contains(text));
+            lines.extend(own.map(|line| format!("process {process}: {line}")));
+        }
+        lines
+    }
 }
 
 impl Reaper {
@@ -70,8 +98,10 @@ impl Reaper {
             }
         }
         let (settings, addresses) = (self.settings.clone().role(role), self.addresses.clone());
+        let logs = self.logs.clone();
         self.starting.spawn(async move {
             let server = Server::start(&settings).await;
+            logs.follow(&server);
             if role == Role::Ingest {
                 addresses.add(&server);
             }
@@ -97,6 +127,17 @@ impl Reaper {
         }
     }
 
+    /// What the broker holds, as one of the workers sees it.
+    async fn packs(&self) -> String {
+        let worker = self.up.iter().find(|(role, _)| *role == Role::Worker);
+        let metrics = worker.unwrap().1.scrape().await;
+        let packs = ["ready", "waiting", "leased", "quarantined"].map(|state| {
+            let label = format!("state=\"{state}\"");
+            format!("{state}={}", metrics.sum("postrider_queue_packs", &label))
+        });
+        packs.join(" ")
+    }
+
     /// Waits until all are up again; a client of an ingest.
     async fn rest(&mut self, api: &Api) -> Api {
         while let Some(started) = self.starting.join_next().await {
@@ -110,6 +151,46 @@ fn seed() -> u64 {
     match std::env::var("POSTRIDER_TEST_SEED") {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => rand::random(),
+    }
+}
+
+/// What is known of a message that nobody has received.
+async fn explain(history: &History, api: &Api, message: &str) {
+    let event = history
+        .accepted
+        .iter()
+        .find(|event| event.message == message);
+    let event = event.unwrap();
+    let distance = |(begun, over): (Instant, Instant)| {
+        let before = event.at.saturating_duration_since(over).as_millis();
+        let after = begun.saturating_duration_since(event.at).as_millis();
+        if after > 0 {
+            format!("+{after}")
+        } else {
+            format!("-{before}")
+        }
+    };
+    let near = history.faults.iter().filter(|fault| {
+        let far = Duration::from_secs(3);
+        fault.at.0 < event.at + far && fault.at.1 + far > event.at
+    });
+    let near: Vec<_> = near
+        .map(|fault| {
+            let whose = if matches!(fault.whose, Culprit::Nobody) {
+                "ingest"
+            } else {
+                "worker"
+            };
+            format!("{whose} {} ms", distance(fault.at))
+        })
+        .collect();
+    println!(
+        "lost: {message} for {:?}, accepted by {}; kills around it: {near:?}",
+        event.endpoints, event.by
+    );
+    for path in ["", "/endpoint"] {
+        let path = format!("/api/v1/app/{}/msg/{message}{path}", event.app);
+        println!("  {path}: {:?}", api.call(Method::GET, &path, None).await);
     }
 }
 
@@ -150,7 +231,11 @@ async fn sixty_kills_lose_nothing_and_repeat_only_what_was_under_way() {
         random,
         up: workers.chain(ingests).collect(),
         starting: JoinSet::new(),
+        logs: Logs::default(),
     };
+    for (_, server) in &reaper.up {
+        reaper.logs.follow(server);
+    }
     for (after, role) in plan {
         eventually(&format!("request {after}"), || async {
             (receiver.count() >= after).then_some(())
@@ -160,15 +245,24 @@ async fn sixty_kills_lose_nothing_and_repeat_only_what_was_under_way() {
     }
     let api = reaper.rest(&api).await;
     let repeated = load.finish().await;
-    eventually("all events to arrive", || async {
+    // Where they do not, the verdict says which; what waits somewhere is told by the gauges.
+    let arrived = within(PATIENCE, || async {
         receiver
             .look(|requests| ledger.is_complete(requests))
             .then_some(())
-    })
-    .await;
+    });
+    if arrived.await.is_none() {
+        println!("not all events have arrived; {}", reaper.packs().await);
+    }
 
     let history = ledger.full_history(&receiver, &api, &tenants).await;
     let verdict = judge(&history, &Rules::default());
+    for pair in &verdict.lost {
+        explain(&history, &api, &pair.message).await;
+        for line in reaper.logs.naming(&pair.message) {
+            println!("  {line}");
+        }
+    }
     let touched = verdict.touched;
     println!(
         "chaos (seed {seed}): {verdict} touched_by_kills={touched} tries_without_answer={repeated}"
