@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | protects | against a repetition | nothing: people read it |
 //! | its store is away | the caller is told at once, what was not written is kept and tried again | the same, and nobody waits for it |
-//! | its store is slow | the caller waits | the caller waits for [`LOG_PATIENCE`], no longer |
+//! | its store is slow | the caller waits | the caller waits for [`LOG_PATIENCE`], no longer, and not at all while it is known to be away |
 
 mod writer;
 
@@ -28,8 +28,9 @@ use crate::deliver::KEEP_ENDED_PAIR;
 use crate::metrics::Metrics;
 use writer::{Kind, Writer};
 
-/// How long an acknowledgement waits for the log: long enough for a store that is well.
-const LOG_PATIENCE: Duration = Duration::from_millis(500);
+/// How long an acknowledgement waits for the log: longer than a store that hangs is waited for, so that only a store that
+/// is known to be away leaves gaps where the process dies.
+const LOG_PATIENCE: Duration = Duration::from_secs(3);
 /// Log records kept while their store is away.
 const KEPT_LOG_BYTES: usize = 64 * 1024 * 1024;
 /// Pair records kept while the store is away: 200,000 of about 100 bytes.
@@ -92,8 +93,12 @@ impl Recorder {
 
     /// Completes once the outcome is stored, or is known to have to wait for the store of pair records: `false` then.
     pub(crate) async fn record(&self, outcome: Outcome) -> bool {
-        let logged = timeout(LOG_PATIENCE, self.log.write(outcome.log));
         let settled = self.settlements.write(outcome.settlement);
+        if self.log.is_behind() {
+            self.log.leave(outcome.log);
+            return settled.await;
+        }
+        let logged = timeout(LOG_PATIENCE, self.log.write(outcome.log));
         let (settled, _) = tokio::join!(settled, logged);
         settled
     }

@@ -42,6 +42,7 @@ struct Entry<T> {
 #[derive(Debug)]
 pub(super) struct Writer<T> {
     entries: mpsc::Sender<Entry<T>>,
+    dropped: IntCounter,
     behind: watch::Receiver<bool>,
     closing: CancellationToken,
 }
@@ -54,6 +55,7 @@ impl<T: Clone + Send + 'static> Writer<T> {
     ) -> Self {
         let (entries, queue) = mpsc::channel(BATCH * 8);
         let (tell, behind) = watch::channel(false);
+        let dropped = kind.dropped.clone();
         let task = Task {
             kind,
             kept: VecDeque::new(),
@@ -63,6 +65,7 @@ impl<T: Clone + Send + 'static> Writer<T> {
         background.spawn(task.run(queue, closing.clone()));
         Self {
             entries,
+            dropped,
             behind,
             closing,
         }
@@ -76,6 +79,15 @@ impl<T: Clone + Send + 'static> Writer<T> {
         }
         let (stored, answer) = oneshot::channel();
         self.entries.send(Entry { records, stored }).await.is_ok() && answer.await.is_ok()
+    }
+
+    /// Leaves records to be written some time; where there is no room even for that, they are dropped and counted.
+    pub(super) fn leave(&self, records: Vec<T>) {
+        let count = records.len() as u64;
+        let (stored, _) = oneshot::channel();
+        if self.entries.try_send(Entry { records, stored }).is_err() {
+            self.dropped.inc_by(count);
+        }
     }
 
     /// Whether the store lacks records that were asked to be written.
