@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use postrider_core::id::AppId;
 use postrider_core::ports::{ChangeCursor, Changes};
 use tokio::sync::watch;
@@ -49,8 +49,7 @@ impl ChangeRing {
         {
             ring.complete_from = forgotten;
         }
-        drop(ring);
-        self.latest.send_replace(version);
+        self.tell(&ring, version);
     }
 
     /// From `version` on everybody has to read everything again.
@@ -58,7 +57,12 @@ impl ChangeRing {
         let mut ring = self.ring.lock();
         ring.complete_from = version;
         ring.changes.clear();
-        drop(ring);
+        self.tell(&ring, version);
+    }
+
+    /// Under the ring's lock: whoever found a change in the ring before it was told would come back with a position
+    /// that seems to lie ahead.
+    fn tell(&self, _held: &MutexGuard<'_, Ring>, version: u64) {
         self.latest.send_replace(version);
     }
 
@@ -110,6 +114,24 @@ mod tests {
         let pushing = async { ring.push(AppId::MAX, 10) };
         let (changes, ()) = tokio::join!(waiting, pushing);
         assert_eq!(changes.apps, Some(vec![(AppId::MAX, 10)]));
+    }
+
+    #[test]
+    fn a_follower_never_goes_back_while_changes_are_pushed() {
+        const LAST: u64 = 50_000;
+        let ring = ChangeRing::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| (1..=LAST).for_each(|version| ring.push(APP, version)));
+            let following = tokio::runtime::Builder::new_current_thread().build();
+            following.unwrap().block_on(async {
+                let mut cursor = ChangeCursor(0);
+                while cursor.0 < LAST {
+                    let next = ring.after(cursor).await.cursor;
+                    assert!(next > cursor, "{next:?} after {cursor:?}");
+                    cursor = next;
+                }
+            });
+        });
     }
 
     #[tokio::test]
