@@ -66,7 +66,7 @@ pub(crate) async fn run(
     item: &Item,
     target: &Target,
     guard: Guard,
-    unfinished: Unfinished<'_>,
+    unfinished: &Unfinished<'_>,
 ) -> Settled {
     let now = context.now();
     let pass = match context.gate.admit(target.endpoint, now, context.probes()) {
