@@ -23,8 +23,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use postrider_core::message::{Event, Item, MessageRecord, Work};
 use postrider_core::ports::{
-    Answer, HandOff, LogRecord, Partition, PortError, RateRequest, Reservation, ReservationKey,
-    Until,
+    Answer, HandOff, Held, LogRecord, Partition, PortError, RateRequest, Reservation,
+    ReservationKey, Until,
 };
 use postrider_core::schedule::MAX_DELAY;
 use postrider_core::{AppSnapshot, Application, MessageId, OrgId, Timestamp};
@@ -84,17 +84,26 @@ pub(crate) async fn accept(
         }
         // What is in memory knows of changes that the store does not: they are lost, and an event that was accepted as of
         // the store's version would be kept from endpoints that were there before it.
-        Admission::Go { version, again, .. } if version < app.version() => {
+        Admission::Go {
+            held,
+            version,
+            again,
+        } if version < app.version() => {
             // The first try of a resumed one may have been published: its identifier is kept.
             if !again {
-                idempotency::release(state, &key).await;
+                idempotency::release(state, &held).await;
             }
             Err(gone_or_lost(state, app).await)
         }
-        Admission::Go { id, version, again } => {
+        Admission::Go {
+            held,
+            version,
+            again,
+        } => {
+            let id = held.message;
             let accepted_at = if again { id.created_at() } else { now };
             let event = event(state, app, submission, id, accepted_at, version);
-            publish(state, key, Arc::new(event), again).await
+            publish(state, held, Arc::new(event), again).await
         }
     }
 }
@@ -206,7 +215,7 @@ fn repeat_answer(
 
 async fn publish(
     state: &State,
-    key: ReservationKey,
+    held: Held,
     event: Arc<Event>,
     maybe_dup: bool,
 ) -> Result<Arc<Event>, ApiError> {
@@ -220,13 +229,13 @@ async fn publish(
     match published.unwrap_or_else(|_| Err(no_confirm())) {
         Ok(()) => {
             state.metrics.accepted.inc();
-            remember(state, key, &event);
+            remember(state, held.key, &event);
             Ok(event)
         }
         Err(error) => {
             // A resumed reservation may belong to a message that was published: it must keep its identifier.
             if error.changed_nothing() && !maybe_dup {
-                idempotency::release(state, &key).await;
+                idempotency::release(state, &held).await;
             }
             Err(error.into())
         }

@@ -1,6 +1,8 @@
 //! What has to be written but need not be waited for: the log's record of an accepted message, and the completion of
 //! its reservation.
 //!
+//! What could not be reserved for certain is given up here, too.
+//!
 //! A queue per kind, so that one store's outage does not hold up the other's. Whatever gathers while one write is
 //! under way becomes the next one: no timer, no lingering. While the store is away the queue grows up to its bound in
 //! bytes, then the oldest go and are counted; delivery does not depend on any of it.
@@ -10,9 +12,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
-use postrider_core::Clock;
-use postrider_core::ports::{Answer, LogRecord, PortError, Ports, ReservationKey};
+use postrider_core::ports::{Answer, Held, Limits, LogRecord, PortError, Ports, ReservationKey};
+use postrider_core::{Clock, Timestamp};
 use prometheus::IntCounter;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -36,6 +39,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub(crate) struct Batches {
     log: Batch<LogRecord>,
     completions: Batch<(ReservationKey, Answer)>,
+    releases: Batch<Held>,
     close_grace: Duration,
 }
 
@@ -51,6 +55,8 @@ impl Batches {
             let log = Arc::clone(&log);
             async move { log.record(records).await }
         };
+        let (limits, now) = (Arc::clone(&ports.limits), Arc::clone(clock));
+        let write_releases = move |held| release(Arc::clone(&limits), now.now(), held);
         let (limits, clock) = (Arc::clone(&ports.limits), Arc::clone(clock));
         let write_completions = move |done| {
             let (limits, now) = (Arc::clone(&limits), clock.now());
@@ -70,8 +76,19 @@ impl Batches {
                 metrics.completions_dropped.clone(),
                 write_completions,
             ),
+            releases: Batch::start(
+                "given up reservations",
+                bound,
+                metrics.completions_dropped.clone(),
+                write_releases,
+            ),
             close_grace: config.close_grace,
         }
+    }
+
+    /// Gives up, as soon as it is possible, what may have been reserved and nobody holds.
+    pub(crate) fn release(&self, held: Held) {
+        self.releases.push(held, OVERHEAD);
     }
 
     pub(crate) fn record(&self, record: LogRecord) {
@@ -90,8 +107,20 @@ impl Batches {
 
     pub(crate) async fn close(&self) {
         let deadline = Instant::now() + self.close_grace;
-        tokio::join!(self.log.close(deadline), self.completions.close(deadline));
+        tokio::join!(
+            self.log.close(deadline),
+            self.completions.close(deadline),
+            self.releases.close(deadline)
+        );
     }
+}
+
+/// Whatever is still leased at `now`: the rest can be resumed by anybody.
+async fn release(limits: Arc<dyn Limits>, now: Timestamp, all: Vec<Held>) -> Result<(), PortError> {
+    let leased = all.iter().filter(|held| held.lease_until > now);
+    let releases = leased.map(|held| limits.release(now, held));
+    let ends = join_all(releases).await;
+    ends.into_iter().collect()
 }
 
 /// A queue and the task that writes it out.

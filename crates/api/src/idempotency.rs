@@ -20,7 +20,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use http::StatusCode;
 use http::request::Parts;
-use postrider_core::ports::{Answer, Partition, Reservation, ReservationKey, Reserved};
+use postrider_core::ports::{Answer, Held, Partition, Reservation, ReservationKey, Reserved};
 use postrider_core::{MessageId, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
@@ -105,9 +105,9 @@ pub(crate) fn body_hash(body: &[u8]) -> [u8; 16] {
 /// What a reservation allows its caller to do.
 #[derive(Debug)]
 pub(crate) enum Admission {
-    /// Do it, under this identifier. `again`: somebody may have done some of it before.
+    /// Do it, under the identifier that is held. `again`: somebody may have done some of it before.
     Go {
-        id: MessageId,
+        held: Held,
         version: u64,
         again: bool,
     },
@@ -122,15 +122,19 @@ enum Look {
     Wait(Timestamp),
 }
 
-fn look(reserved: Reserved, candidate: MessageId) -> Result<Look, ApiError> {
+fn look(reserved: Reserved, wish: &Reservation) -> Result<Look, ApiError> {
+    let held = Held::by(wish);
     match reserved {
         Reserved::Fresh { version } => Ok(Look::Admitted(Admission::Go {
-            id: candidate,
+            held,
             version,
             again: false,
         })),
         Reserved::Resume { first, version } => Ok(Look::Admitted(Admission::Go {
-            id: first,
+            held: Held {
+                message: first,
+                ..held
+            },
             version,
             again: true,
         })),
@@ -155,8 +159,17 @@ pub(crate) async fn reserve(
     loop {
         let now = state.now();
         reservation.lease_until = now + LEASE;
-        let reserved = state.ports.limits.reserve(now, &reservation).await?;
-        let until = match look(reserved, reservation.candidate)? {
+        let reserved = match state.ports.limits.reserve(now, &reservation).await {
+            Ok(reserved) => reserved,
+            Err(error) => {
+                // It may be reserved, and nobody holds it: whoever repeats the request would wait for it in vain.
+                if !error.changed_nothing() {
+                    state.batches.release(Held::by(&reservation));
+                }
+                return Err(error.into());
+            }
+        };
+        let until = match look(reserved, &reservation)? {
             Look::Admitted(admission) => return Ok(admission),
             Look::Wait(until) => until,
         };
@@ -172,8 +185,8 @@ pub(crate) async fn reserve(
 }
 
 /// Gives a reservation up after nothing was done. Where that fails, its lease ends by itself.
-pub(crate) async fn release(state: &State, key: &ReservationKey) {
-    if let Err(error) = state.ports.limits.release(key).await {
+pub(crate) async fn release(state: &State, held: &Held) {
+    if let Err(error) = state.ports.limits.release(state.now(), held).await {
         tracing::debug!(%error, "a reservation was not released; its lease will end");
     }
 }
@@ -209,10 +222,11 @@ where
         key_until: now + idempotency.kept(),
         event_id_until: now,
     };
-    let (id, again) = match reserve(state, reservation).await? {
-        Admission::Go { id, again, .. } => (id, again),
+    let (held, again) = match reserve(state, reservation).await? {
+        Admission::Go { held, again, .. } => (held, again),
         Admission::Done(answer) => return replay(answer),
     };
+    let id = held.message;
     let outcome = work(id, again).await;
     match &outcome {
         Ok(reply) if reply.status.is_success() => {
@@ -226,7 +240,7 @@ where
         }
         // It may have happened, now or at an earlier try: whoever repeats it goes on under the same identifier.
         Err(ApiError::Port(error)) if again || !error.changed_nothing() => {}
-        _ => release(state, &key).await,
+        _ => release(state, &held).await,
     }
     outcome
 }

@@ -25,6 +25,7 @@ pub trait Limits: Probe {
     /// | nothing, or it has expired | `Fresh`: reserved, pending, leased to this caller |
     /// | another request's hash | `KeyReused` |
     /// | pending, and its lease lives | `Pending` until then |
+    /// | pending by this very wish, its lease lives | `Fresh`, as it was answered before: a connection that broke made it be asked twice |
     /// | pending, and its lease has ended | `Resume` with the identifier of the first try: reserved anew for this caller, with its times |
     /// | done | `Done` with what was answered |
     ///
@@ -51,8 +52,9 @@ pub trait Limits: Probe {
     ) -> Result<(), PortError>;
 
     /// Gives a reservation up with its event id, where nothing was done for certain: the next caller is `Fresh`.
-    /// What belongs to another reservation is left alone, and nothing to give up is no error.
-    async fn release(&self, key: &ReservationKey) -> Result<(), PortError>;
+    /// What somebody else has reserved or resumed since, or reserved under the same event id, is left alone, and nothing
+    /// to give up is no error. So whoever was never told whether it was reserved may give it up as well.
+    async fn release(&self, now: Timestamp, held: &Held) -> Result<(), PortError>;
 
     /// Claims attempts, as [`crate::pair::claim`] decides. Verdicts come in the order of the claims.
     async fn claim(&self, now: Timestamp, claims: &[Claim]) -> Result<Vec<Verdict>, PortError>;
@@ -129,6 +131,32 @@ pub struct Reservation {
     pub key_until: Timestamp,
     /// How long the event id is remembered.
     pub event_id_until: Timestamp,
+}
+
+/// A reservation as its caller holds it. Others may hold it under the same key, or resume it after the lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub key: ReservationKey,
+    /// The candidate, or the first try's identifier where it was resumed.
+    pub message: MessageId,
+    /// As it was wished for.
+    pub lease_until: Timestamp,
+}
+
+impl Held {
+    /// What `wish` holds where it was the first.
+    #[must_use]
+    pub fn by(wish: &Reservation) -> Self {
+        Self {
+            key: wish.key.clone(),
+            message: wish.candidate,
+            lease_until: wish.lease_until,
+        }
+    }
+
+    /// Whoever resumes a reservation has a lease that ends later than the one before by more than this. What differs by
+    /// less is one lease: a call that was held up, as by a server that was stopped, makes it end as much later.
+    pub const SAME_LEASE: Duration = Duration::from_secs(15);
 }
 
 /// The answer to a reservation. `version` is the application's registry version, read in the same step (0 in an

@@ -41,7 +41,7 @@ pub use delivery_log::{
     MessageFilter, MessageKey,
 };
 pub use limits::{
-    Answer, BreakerRecord, BreakerState, Claim, Limits, Partition, RateGrant, RateRequest,
+    Answer, BreakerRecord, BreakerState, Claim, Held, Limits, Partition, RateGrant, RateRequest,
     Reservation, ReservationKey, Reserved, Settlement,
 };
 pub use registry::{AppKey, Changes, Cursor as ChangeCursor, EndpointKey, Registry, RegistryError};

@@ -3,9 +3,11 @@
 use std::io::IsTerminal as _;
 
 use anyhow::anyhow;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt};
 
+use super::sparing::Sparing;
 use crate::config::{LogFormat, Logs};
 
 /// Libraries that log as errors what is none, or what we say in our own words; a filter that names them is stronger.
@@ -16,18 +18,21 @@ const QUIET: &str = "lapin=off";
 /// # Errors
 /// Where logging has been started before.
 pub fn init(logs: &Logs) -> anyhow::Result<()> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(format!("{QUIET},{}", logs.filter))?)
-        .with_writer(std::io::stderr);
-    let started = match logs.format {
-        LogFormat::Text => builder.with_ansi(wants_colours()).finish().try_init(),
-        LogFormat::Json => builder
+    let wanted = EnvFilter::try_new(format!("{QUIET},{}", logs.filter))?;
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match logs.format {
+        LogFormat::Text => lines.with_ansi(wants_colours()).boxed(),
+        LogFormat::Json => lines
             .json()
             .flatten_event(true)
             .with_span_list(false)
-            .finish()
-            .try_init(),
+            .boxed(),
     };
+    let started = tracing_subscriber::registry()
+        .with(lines)
+        .with(Sparing)
+        .with(wanted)
+        .try_init();
     started.map_err(|error| anyhow!("logging cannot be started: {error}"))
 }
 

@@ -3,7 +3,9 @@
 mod health;
 mod logs;
 mod metrics;
+mod sparing;
 
 pub use health::{Health, Report, State};
 pub use logs::init as init_logs;
 pub use metrics::{Metrics, QueueGauges};
+pub use sparing::take_left_out;

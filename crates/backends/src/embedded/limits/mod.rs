@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use postrider_core::id::EndpointId;
 use postrider_core::pair::{ChainId, PairKey, PairRecord, Verdict};
 use postrider_core::ports::{
-    Answer, BreakerRecord, Claim, Limits, PortError, Probe, RateGrant, RateRequest, Reservation,
-    ReservationKey, Reserved, Settlement,
+    Answer, BreakerRecord, Claim, Held, Limits, PortError, Probe, RateGrant, RateRequest,
+    Reservation, ReservationKey, Reserved, Settlement,
 };
 use postrider_core::rate::{self, Tat};
 use postrider_core::time::Timestamp;
@@ -114,14 +114,14 @@ impl Limits for EmbeddedLimits {
             .await
     }
 
-    async fn release(&self, key: &ReservationKey) -> Result<(), PortError> {
-        if !reservations::is_named(key) {
+    async fn release(&self, _now: Timestamp, held: &Held) -> Result<(), PortError> {
+        if !reservations::is_named(&held.key) {
             return Ok(());
         }
-        let key = key.clone();
+        let held = held.clone();
         self.engine
             .writer
-            .write(move |connection| reservations::release(connection, &key))
+            .write(move |connection| reservations::release(connection, &held))
             .await
     }
 

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use postrider_core::id::MessageId;
 use postrider_core::name::Uid;
-use postrider_core::ports::{Answer, Partition, Reservation, ReservationKey, Reserved};
+use postrider_core::ports::{Answer, Held, Partition, Reservation, ReservationKey, Reserved};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -129,6 +129,10 @@ fn reserve_stored(
         return Ok(Reserved::Done(answer.clone()));
     }
     if stored.lease_until > now {
+        if is_held(stored, &Held::by(wish)) {
+            let version = version(connection, &wish.key)?;
+            return Ok(Reserved::Fresh { version });
+        }
         return Ok(Reserved::Pending {
             until: stored.lease_until,
         });
@@ -138,6 +142,11 @@ fn reserve_stored(
         first: stored.message,
         version: version(connection, &wish.key)?,
     })
+}
+
+/// Whether it is the one that was leased so, and nobody has resumed it since.
+fn is_held(stored: &Stored, held: &Held) -> bool {
+    stored.message == held.message && stored.lease_until <= held.lease_until + Held::SAME_LEASE
 }
 
 /// Leases a lapsed reservation to another caller, its event id with it.
@@ -268,12 +277,12 @@ pub(super) fn complete(connection: &Connection, done: &[(ReservationKey, Answer)
     Ok(())
 }
 
-pub(super) fn release(connection: &Connection, key: &ReservationKey) -> Result<()> {
-    let (place, Some(name)) = (place(key.partition), name(key)) else {
+pub(super) fn release(connection: &Connection, held: &Held) -> Result<()> {
+    let (place, Some(name)) = (place(held.key.partition), name(&held.key)) else {
         return Ok(());
     };
-    let Some(stored) = find(connection, &place, &name)?.filter(|stored| stored.answer.is_none())
-    else {
+    let pending = |stored: &Stored| stored.answer.is_none() && is_held(stored, held);
+    let Some(stored) = find(connection, &place, &name)?.filter(pending) else {
         return Ok(());
     };
     delete(connection, stored.n)?;

@@ -40,8 +40,8 @@ use async_trait::async_trait;
 use postrider_core::id::EndpointId;
 use postrider_core::pair::{ChainId, PairKey, PairRecord, Verdict};
 use postrider_core::ports::{
-    Answer, BreakerRecord, Claim, Limits, PortError, Probe, RateGrant, RateRequest, Reservation,
-    ReservationKey, Reserved, Settlement,
+    Answer, BreakerRecord, Claim, Held, Limits, PortError, Probe, RateGrant, RateRequest,
+    Reservation, ReservationKey, Reserved, Settlement,
 };
 use postrider_core::time::Timestamp;
 use redis::{Cmd, FromRedisValue, RedisError, Value};
@@ -128,8 +128,8 @@ impl Limits for RedisLimits {
         self.reservations.complete(&link, &done).await
     }
 
-    async fn release(&self, key: &ReservationKey) -> Result<(), PortError> {
-        match self.reservations.release(key) {
+    async fn release(&self, now: Timestamp, held: &Held) -> Result<(), PortError> {
+        match self.reservations.release(now, held) {
             Some(call) => self.run(Asked::Write, &call).await,
             None => Ok(()),
         }

@@ -47,6 +47,10 @@ if stored and stored.kept > now and stored.kind ~= OWNER then
         return { ANSWERED, stored.message, stored.answer }
     end
     if stored.lease > now then
+        -- The client repeats what was under way when a connection broke: it is the first to be told.
+        if is_held(stored, candidate, lease) then
+            return { FRESH, version() }
+        end
         return { IN_PROGRESS, stored.lease - offset }
     end
     return resume(stored)

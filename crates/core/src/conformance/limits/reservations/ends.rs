@@ -1,11 +1,9 @@
 //! How a reservation ends: forgotten, given up, never by a crash.
 
-use std::sync::Arc;
-
 use super::helpers::{FRESH, answer};
 use crate::conformance::Fixture;
 use crate::conformance::stage::{SHORT, Stage};
-use crate::ports::Reserved;
+use crate::ports::{Held, Reserved};
 
 /// Keys and event ids have lifetimes of their own, counted as over without anybody cleaning up.
 pub async fn a_key_and_an_event_id_are_forgotten_each_at_its_time(fixture: &dyn Fixture) {
@@ -78,13 +76,10 @@ pub async fn a_release_lets_the_next_caller_begin(fixture: &dyn Fixture) {
     let (partition, key, other) = (stage.partition(), stage.key(), stage.key());
     for (keyed, event) in [(true, None), (true, Some("evt-1")), (false, Some("evt-2"))] {
         let wish = stage.wish(partition, keyed.then_some(key), event);
-        let limits = Arc::clone(&stage.ports.limits);
-        limits
-            .release(&wish.key)
-            .await
-            .expect("nothing to release is no error");
+        // Nothing to release is no error.
+        stage.release(&wish).await;
         assert_eq!(stage.reserve(&wish).await, FRESH);
-        limits.release(&wish.key).await.unwrap();
+        stage.release(&wish).await;
         let mut next = stage.again(&wish);
         next.body = [9; 16];
         assert_eq!(
@@ -92,7 +87,7 @@ pub async fn a_release_lets_the_next_caller_begin(fixture: &dyn Fixture) {
             FRESH,
             "after a release the next caller begins, with whatever body"
         );
-        limits.release(&next.key).await.unwrap();
+        stage.release(&next).await;
         if event.is_some() {
             let stranger = stage.wish(partition, Some(other), event);
             assert_eq!(
@@ -100,7 +95,7 @@ pub async fn a_release_lets_the_next_caller_begin(fixture: &dyn Fixture) {
                 FRESH,
                 "a release frees the event id, too"
             );
-            limits.release(&stranger.key).await.unwrap();
+            stage.release(&stranger).await;
         }
     }
 }
@@ -114,7 +109,7 @@ pub async fn a_release_takes_nothing_from_another_reservation(fixture: &dyn Fixt
     let refused = stage.wish(partition, Some(other), Some("evt-1"));
     let by = owner.candidate;
     assert_eq!(stage.reserve(&refused).await, Reserved::EventIdTaken { by });
-    stage.ports.limits.release(&refused.key).await.unwrap();
+    stage.release(&refused).await;
     let answer_of_refused = answer(refused.candidate, stage.now());
     stage.complete(&refused, &answer_of_refused).await;
     let third = stage.key();
@@ -132,6 +127,36 @@ pub async fn a_release_takes_nothing_from_another_reservation(fixture: &dyn Fixt
     );
 }
 
+/// Whoever comes late to give up what was never answered takes nothing from others.
+pub async fn a_late_release_takes_nothing_from_who_came_after(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let (partition, key) = (stage.partition(), stage.key());
+    let mut lapsed = stage.wish(partition, Some(key), None);
+    lapsed.lease_until = stage.now();
+    assert_eq!(stage.reserve(&lapsed).await, FRESH);
+    let second = stage.again(&lapsed);
+    let first = lapsed.candidate;
+    assert_eq!(
+        stage.reserve(&second).await,
+        Reserved::Resume { first, version: 0 }
+    );
+    stage.release(&lapsed).await;
+    stage.release(&second).await;
+    let until = second.lease_until;
+    assert_eq!(
+        stage.reserve_again(&lapsed).await,
+        Reserved::Pending { until },
+        "it belongs to whoever resumed it, under the first identifier"
+    );
+    let held = Held {
+        message: first,
+        ..Held::by(&second)
+    };
+    let now = stage.now();
+    stage.ports.limits.release(now, &held).await.unwrap();
+    assert_eq!(stage.reserve_again(&lapsed).await, FRESH);
+}
+
 /// Reservations and answers are durable when their calls return.
 pub async fn reservations_survive_a_crash(fixture: &dyn Fixture) {
     let mut stage = Stage::open(fixture).await;
@@ -145,7 +170,7 @@ pub async fn reservations_survive_a_crash(fixture: &dyn Fixture) {
     stage.complete(&done, &answer).await;
     let released = stage.wish(partition, Some(key_c), Some("evt-3"));
     stage.reserve(&released).await;
-    stage.ports.limits.release(&released.key).await.unwrap();
+    stage.release(&released).await;
     let mut lapsed = stage.wish(partition, Some(key_d), None);
     lapsed.lease_until = stage.now();
     stage.reserve(&lapsed).await;
