@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -20,6 +21,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// By the place in the code, of which there are as many as were written.
 static PLACES: LazyLock<Mutex<HashMap<Identifier, Place>>> = LazyLock::new(Mutex::default);
+
+static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug)]
 struct Place {
@@ -51,10 +54,16 @@ fn is_due(event: &Event<'_>, now: Instant) -> bool {
     };
     if now.duration_since(place.said_at) < AGAIN_AFTER {
         place.left_out += 1;
+        LEFT_OUT.fetch_add(1, Relaxed);
         return false;
     }
     place.said_at = now;
     true
+}
+
+/// How many lines were left out since the process began.
+pub(super) fn left_out() -> u64 {
+    LEFT_OUT.load(Relaxed)
 }
 
 /// The messages that were left out since this was asked last, and how often.
