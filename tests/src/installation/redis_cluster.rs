@@ -70,7 +70,7 @@ impl RedisCluster {
     /// The node that holds the slot of `key`, by its place.
     pub async fn master_of(&self, key: &str) -> usize {
         for (place, node) in self.nodes.iter().enumerate() {
-            let answer = node.command(&format!("GET {key}")).await;
+            let answer = node.command(&format!("EXISTS {key}")).await;
             let is_elsewhere = answer.starts_with("MOVED");
             let role = node.info("replication", "role").await;
             if !is_elsewhere && role.as_deref() == Some("master") {
