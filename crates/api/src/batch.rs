@@ -1,7 +1,7 @@
 //! What has to be written but need not be waited for: the log's record of an accepted message, and the completion of
 //! its reservation.
 //!
-//! What could not be reserved for certain is given up here, too.
+//! So is that a reservation lapses of which nobody was told whether it was made.
 //!
 //! A queue per kind, so that one store's outage does not hold up the other's. Whatever gathers while one write is
 //! under way becomes the next one: no timer, no lingering. While the store is away the queue grows up to its bound in
@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use postrider_core::ports::{Answer, Held, Limits, LogRecord, PortError, Ports, ReservationKey};
-use postrider_core::{Clock, Timestamp};
+use postrider_core::ports::{Answer, Limits, LogRecord, PortError, Ports, ReservationKey};
+use postrider_core::{Clock, MessageId, Timestamp};
 use prometheus::IntCounter;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::ApiConfig;
+use crate::idempotency::LEASE;
 use crate::metrics::Metrics;
 
 /// The most records of one write.
@@ -39,7 +40,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub(crate) struct Batches {
     log: Batch<LogRecord>,
     completions: Batch<(ReservationKey, Answer)>,
-    releases: Batch<Held>,
+    lapses: Batch<(ReservationKey, MessageId)>,
     close_grace: Duration,
 }
 
@@ -55,8 +56,8 @@ impl Batches {
             let log = Arc::clone(&log);
             async move { log.record(records).await }
         };
-        let (limits, now) = (Arc::clone(&ports.limits), Arc::clone(clock));
-        let write_releases = move |held| release(Arc::clone(&limits), now.now(), held);
+        let (limits, time) = (Arc::clone(&ports.limits), Arc::clone(clock));
+        let write_lapses = move |tries| lapse(Arc::clone(&limits), time.now(), tries);
         let (limits, clock) = (Arc::clone(&ports.limits), Arc::clone(clock));
         let write_completions = move |done| {
             let (limits, now) = (Arc::clone(&limits), clock.now());
@@ -76,19 +77,19 @@ impl Batches {
                 metrics.completions_dropped.clone(),
                 write_completions,
             ),
-            releases: Batch::start(
-                "given up reservations",
+            lapses: Batch::start(
+                "lapsed reservations",
                 bound,
                 metrics.completions_dropped.clone(),
-                write_releases,
+                write_lapses,
             ),
             close_grace: config.close_grace,
         }
     }
 
-    /// Gives up, as soon as it is possible, what may have been reserved and nobody holds.
-    pub(crate) fn release(&self, held: Held) {
-        self.releases.push(held, OVERHEAD);
+    /// Lets others resume, as soon as the store can be told, what may have been reserved by a try that has ended.
+    pub(crate) fn lapse(&self, key: ReservationKey, message: MessageId) {
+        self.lapses.push((key, message), OVERHEAD);
     }
 
     pub(crate) fn record(&self, record: LogRecord) {
@@ -110,17 +111,22 @@ impl Batches {
         tokio::join!(
             self.log.close(deadline),
             self.completions.close(deadline),
-            self.releases.close(deadline)
+            self.lapses.close(deadline)
         );
     }
 }
 
-/// Whatever is still leased at `now`: the rest can be resumed by anybody.
-async fn release(limits: Arc<dyn Limits>, now: Timestamp, all: Vec<Held>) -> Result<(), PortError> {
-    let leased = all.iter().filter(|held| held.lease_until > now);
-    let releases = leased.map(|held| limits.release(now, held));
-    let ends = join_all(releases).await;
-    ends.into_iter().collect()
+/// Of tries whose lease is not over anyway.
+async fn lapse(
+    limits: Arc<dyn Limits>,
+    now: Timestamp,
+    tries: Vec<(ReservationKey, MessageId)>,
+) -> Result<(), PortError> {
+    let leased = tries
+        .iter()
+        .filter(|(_, message)| message.created_at() + LEASE > now);
+    let lapses = leased.map(|(key, message)| limits.lapse(now, key, *message, now));
+    join_all(lapses).await.into_iter().collect()
 }
 
 /// A queue and the task that writes it out.

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | unknown | do it |
 //! | in use by a request that is still running | wait for that one, then send its answer |
-//! | in use by a request whose process died | do it under the identifier of the first try, so that it cannot be two |
+//! | in use by a request whose process died, or that ended without knowing | do it under the identifier of the first try, so that it cannot be two |
 //! | known, the same body | send the answer again |
 //! | known, another body | 409 |
 //!
@@ -20,7 +20,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use http::StatusCode;
 use http::request::Parts;
-use postrider_core::ports::{Answer, Held, Partition, Reservation, ReservationKey, Reserved};
+use postrider_core::ports::{Answer, Partition, Reservation, ReservationKey, Reserved};
 use postrider_core::{MessageId, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
@@ -38,6 +38,8 @@ const AUTO_KEPT: Duration = Duration::from_secs(600);
 const CHOSEN_KEPT: Duration = Duration::from_secs(12 * 3600);
 /// For how long nobody else takes a reservation over.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
+/// Who repeats a request of which nobody knows what came of it need not wait any longer than `Retry-After` says.
+const RESUMABLE_AFTER: Duration = Duration::from_secs(1);
 /// How long a request waits for its twin.
 const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_LOOK: Duration = Duration::from_millis(5);
@@ -105,9 +107,9 @@ pub(crate) fn body_hash(body: &[u8]) -> [u8; 16] {
 /// What a reservation allows its caller to do.
 #[derive(Debug)]
 pub(crate) enum Admission {
-    /// Do it, under the identifier that is held. `again`: somebody may have done some of it before.
+    /// Do it, under this identifier. `again`: somebody may have done some of it before.
     Go {
-        held: Held,
+        id: MessageId,
         version: u64,
         again: bool,
     },
@@ -122,19 +124,15 @@ enum Look {
     Wait(Timestamp),
 }
 
-fn look(reserved: Reserved, wish: &Reservation) -> Result<Look, ApiError> {
-    let held = Held::by(wish);
+fn look(reserved: Reserved, candidate: MessageId) -> Result<Look, ApiError> {
     match reserved {
         Reserved::Fresh { version } => Ok(Look::Admitted(Admission::Go {
-            held,
+            id: candidate,
             version,
             again: false,
         })),
         Reserved::Resume { first, version } => Ok(Look::Admitted(Admission::Go {
-            held: Held {
-                message: first,
-                ..held
-            },
+            id: first,
             version,
             again: true,
         })),
@@ -162,14 +160,15 @@ pub(crate) async fn reserve(
         let reserved = match state.ports.limits.reserve(now, &reservation).await {
             Ok(reserved) => reserved,
             Err(error) => {
-                // It may be reserved, and nobody holds it: whoever repeats the request would wait for it in vain.
+                // It may be reserved, and nobody is at it: whoever repeats the request would wait for it in vain.
                 if !error.changed_nothing() {
-                    state.batches.release(Held::by(&reservation));
+                    let Reservation { key, candidate, .. } = reservation;
+                    state.batches.lapse(key, candidate);
                 }
                 return Err(error.into());
             }
         };
-        let until = match look(reserved, &reservation)? {
+        let until = match look(reserved, reservation.candidate)? {
             Look::Admitted(admission) => return Ok(admission),
             Look::Wait(until) => until,
         };
@@ -185,9 +184,18 @@ pub(crate) async fn reserve(
 }
 
 /// Gives a reservation up after nothing was done. Where that fails, its lease ends by itself.
-pub(crate) async fn release(state: &State, held: &Held) {
-    if let Err(error) = state.ports.limits.release(state.now(), held).await {
+pub(crate) async fn release(state: &State, key: &ReservationKey) {
+    if let Err(error) = state.ports.limits.release(key).await {
         tracing::debug!(%error, "a reservation was not released; its lease will end");
+    }
+}
+
+/// Lets whoever repeats the request go on under the same identifier soon, since this try has ended.
+pub(crate) async fn lapse(state: &State, key: &ReservationKey, message: MessageId) {
+    let now = state.now();
+    let limits = &state.ports.limits;
+    if let Err(error) = limits.lapse(now, key, message, now + RESUMABLE_AFTER).await {
+        tracing::debug!(%error, "a reservation did not lapse; its lease will end");
     }
 }
 
@@ -222,11 +230,10 @@ where
         key_until: now + idempotency.kept(),
         event_id_until: now,
     };
-    let (held, again) = match reserve(state, reservation).await? {
-        Admission::Go { held, again, .. } => (held, again),
+    let (id, again) = match reserve(state, reservation).await? {
+        Admission::Go { id, again, .. } => (id, again),
         Admission::Done(answer) => return replay(answer),
     };
-    let id = held.message;
     let outcome = work(id, again).await;
     match &outcome {
         Ok(reply) if reply.status.is_success() => {
@@ -239,8 +246,10 @@ where
             state.batches.complete(key, answer);
         }
         // It may have happened, now or at an earlier try: whoever repeats it goes on under the same identifier.
-        Err(ApiError::Port(error)) if again || !error.changed_nothing() => {}
-        _ => release(state, &held).await,
+        Err(ApiError::Port(error)) if again || !error.changed_nothing() => {
+            lapse(state, &key, id).await;
+        }
+        _ => release(state, &key).await,
     }
     outcome
 }

@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::context::Context;
 use crate::dead;
 use crate::deliver;
+use crate::held::Unfinished;
 use crate::pack::{Settled, contained};
 use crate::plan;
 use crate::recorder::Outcome;
@@ -31,18 +32,28 @@ pub(crate) enum Guard {
     Claim,
 }
 
-pub(crate) async fn settle(context: &Context, item: &Item, guard: Guard) -> Settled {
+pub(crate) async fn settle(
+    context: &Context,
+    item: &Item,
+    guard: Guard,
+    unfinished: Unfinished<'_>,
+) -> Settled {
     match &item.work {
-        Work::Match => settle_event(context, item, guard).await,
+        Work::Match => settle_event(context, item, guard, unfinished).await,
         // Work that was handed off may be carried twice: always claimed.
         Work::Targets(targets) => {
-            settle_targets(context, item, targets.clone(), Guard::Claim).await
+            settle_targets(context, item, targets.clone(), Guard::Claim, unfinished).await
         }
         Work::Dead(note) => dead::file(context, &item.event, note).await,
     }
 }
 
-async fn settle_event(context: &Context, item: &Item, guard: Guard) -> Settled {
+async fn settle_event(
+    context: &Context,
+    item: &Item,
+    guard: Guard,
+    unfinished: Unfinished<'_>,
+) -> Settled {
     let event = &item.event;
     let now = context.now();
     if let Some(due) = event.deliver_at.filter(|due| *due > now) {
@@ -68,7 +79,7 @@ async fn settle_event(context: &Context, item: &Item, guard: Guard) -> Settled {
     if targets.len() > plan::CHUNK {
         return put_off_all(context, plan::chunks(item, targets), "chunk").await;
     }
-    settle_targets(context, item, targets, guard).await
+    settle_targets(context, item, targets, guard, unfinished).await
 }
 
 /// Ingest records a message after it was accepted; if it died in between, this is the record.
@@ -125,6 +136,7 @@ async fn settle_targets(
     item: &Item,
     targets: Vec<Target>,
     guard: Guard,
+    unfinished: Unfinished<'_>,
 ) -> Settled {
     let now = context.now();
     let (due, early): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.due <= now);
@@ -133,11 +145,16 @@ async fn settle_targets(
         plan::again(item, Work::Targets(vec![target]), until)
     });
     let put_off: Vec<HandOff> = waiting.collect();
-    let deliveries = join_all(
-        due.iter()
-            .map(|target| contained(deliver::run(context, item, target, guard))),
-    );
-    let (ends, waits) = tokio::join!(deliveries, put_off_all(context, put_off, "not_yet"));
+    let deliveries = due.iter().map(|target| {
+        let unfinished = unfinished.another();
+        contained(deliver::run(context, item, target, guard, unfinished))
+    });
+    let deliveries = join_all(deliveries);
+    let put_off = async {
+        let _unfinished = unfinished;
+        put_off_all(context, put_off, "not_yet").await
+    };
+    let (ends, waits) = tokio::join!(deliveries, put_off);
     if waits == Settled::No || ends.contains(&Settled::No) {
         Settled::No
     } else {

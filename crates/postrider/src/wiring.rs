@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::chores::{
-    Chores, DeadLetterRetention, Joining, LeftOut, LimitRetention, LogRetention, QueueDepth,
+    Chores, DeadLetterRetention, Joining, LimitRetention, LogRetention, QueueDepth,
     RegistryChanges, Retain,
 };
 use crate::config::{Config, ConfigError, Entry, Listeners, Roles};
@@ -161,7 +161,6 @@ impl Node {
         } = self;
         let (ports, clock) = (|| ports.clone(), || Arc::clone(clock));
         chores.start(Watchdog);
-        chores.start(LeftOut);
         chores.start(QueueDepth {
             ports: ports(),
             clock: clock(),

@@ -25,7 +25,7 @@ pub trait Limits: Probe {
     /// | nothing, or it has expired | `Fresh`: reserved, pending, leased to this caller |
     /// | another request's hash | `KeyReused` |
     /// | pending, and its lease lives | `Pending` until then |
-    /// | pending by this very wish, its lease lives | `Fresh`, as it was answered before: a connection that broke made it be asked twice |
+    /// | pending by this very wish, and nobody resumed it since | `Fresh`, as before: a connection that broke made it be asked twice |
     /// | pending, and its lease has ended | `Resume` with the identifier of the first try: reserved anew for this caller, with its times |
     /// | done | `Done` with what was answered |
     ///
@@ -52,9 +52,19 @@ pub trait Limits: Probe {
     ) -> Result<(), PortError>;
 
     /// Gives a reservation up with its event id, where nothing was done for certain: the next caller is `Fresh`.
-    /// What somebody else has reserved or resumed since, or reserved under the same event id, is left alone, and nothing
-    /// to give up is no error. So whoever was never told whether it was reserved may give it up as well.
-    async fn release(&self, now: Timestamp, held: &Held) -> Result<(), PortError>;
+    /// What belongs to another reservation is left alone, and nothing to give up is no error.
+    async fn release(&self, key: &ReservationKey) -> Result<(), PortError>;
+
+    /// The try that reserved for `message` has ended, and nobody knows what came of it: from `until` on it may be resumed,
+    /// not only when its lease would have ended. A lease that ends earlier is left alone, and so are reservations that
+    /// are done or another message's.
+    async fn lapse(
+        &self,
+        now: Timestamp,
+        key: &ReservationKey,
+        message: MessageId,
+        until: Timestamp,
+    ) -> Result<(), PortError>;
 
     /// Claims attempts, as [`crate::pair::claim`] decides. Verdicts come in the order of the claims.
     async fn claim(&self, now: Timestamp, claims: &[Claim]) -> Result<Vec<Verdict>, PortError>;
@@ -133,29 +143,9 @@ pub struct Reservation {
     pub event_id_until: Timestamp,
 }
 
-/// A reservation as its caller holds it. Others may hold it under the same key, or resume it after the lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    pub key: ReservationKey,
-    /// The candidate, or the first try's identifier where it was resumed.
-    pub message: MessageId,
-    /// As it was wished for.
-    pub lease_until: Timestamp,
-}
-
-impl Held {
-    /// What `wish` holds where it was the first.
-    #[must_use]
-    pub fn by(wish: &Reservation) -> Self {
-        Self {
-            key: wish.key.clone(),
-            message: wish.candidate,
-            lease_until: wish.lease_until,
-        }
-    }
-
-    /// Whoever resumes a reservation has a lease that ends later than the one before by more than this. What differs by
-    /// less is one lease: a call that was held up, as by a server that was stopped, makes it end as much later.
+impl Reservation {
+    /// A lease that ends later than one's own by more than this is that of somebody who resumed it; by less it ends later
+    /// where the call was held up on its way.
     pub const SAME_LEASE: Duration = Duration::from_secs(15);
 }
 

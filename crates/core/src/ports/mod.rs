@@ -34,6 +34,7 @@ use async_trait::async_trait;
 
 pub use broker::{
     Broker, BrokerCapabilities, Depth, HandOff, Leased, Pack, RETURN_DELAY, Receipt, Source, Until,
+    Window,
 };
 pub use dead_letters::{DeadLetterFilter, DeadLetters};
 pub use delivery_log::{
@@ -41,7 +42,7 @@ pub use delivery_log::{
     MessageFilter, MessageKey,
 };
 pub use limits::{
-    Answer, BreakerRecord, BreakerState, Claim, Held, Limits, Partition, RateGrant, RateRequest,
+    Answer, BreakerRecord, BreakerState, Claim, Limits, Partition, RateGrant, RateRequest,
     Reservation, ReservationKey, Reserved, Settlement,
 };
 pub use registry::{AppKey, Changes, Cursor as ChangeCursor, EndpointKey, Registry, RegistryError};

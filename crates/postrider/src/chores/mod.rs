@@ -4,7 +4,6 @@
 //! soon after that, never in the middle of something that matters. Stopping twice is stopping once.
 
 mod joining;
-mod left_out;
 mod queue_depth;
 mod registry_changes;
 mod retention;
@@ -18,7 +17,6 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, debug_span};
 
 pub use joining::Joining;
-pub use left_out::LeftOut;
 pub use queue_depth::QueueDepth;
 pub use registry_changes::RegistryChanges;
 pub use retention::{DeadLetterRetention, LimitRetention, LogRetention, Retain};

@@ -3,11 +3,11 @@
 use std::io::IsTerminal as _;
 
 use anyhow::anyhow;
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, fmt};
 
-use super::sparing::Sparing;
+use super::repeats::Repeats;
 use crate::config::{LogFormat, Logs};
 
 /// Libraries that log as errors what is none, or what we say in our own words; a filter that names them is stronger.
@@ -18,21 +18,17 @@ const QUIET: &str = "lapin=off";
 /// # Errors
 /// Where logging has been started before.
 pub fn init(logs: &Logs) -> anyhow::Result<()> {
-    let wanted = EnvFilter::try_new(format!("{QUIET},{}", logs.filter))?;
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = match logs.format {
-        LogFormat::Text => lines.with_ansi(wants_colours()).boxed(),
-        LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .boxed(),
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", logs.filter))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::registry()
+        .with(filter)
+        .with(Repeats::default());
+    let started = match logs.format {
+        LogFormat::Text => subscriber.with(lines.with_ansi(wants_colours())).try_init(),
+        LogFormat::Json => subscriber
+            .with(lines.json().flatten_event(true).with_span_list(false))
+            .try_init(),
     };
-    let started = tracing_subscriber::registry()
-        .with(lines)
-        .with(Sparing)
-        .with(wanted)
-        .try_init();
     started.map_err(|error| anyhow!("logging cannot be started: {error}"))
 }
 

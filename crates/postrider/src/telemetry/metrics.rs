@@ -35,13 +35,7 @@ impl Metrics {
         build.set(1);
         registry.register(Box::new(build))?;
         let queue = QueueGauges::register(&registry)?;
-        let metrics = Self { registry, queue };
-        metrics.counted(
-            "log_lines_left_out_total",
-            "Lines that this process did not log because they came too often.",
-            super::sparing::left_out,
-        )?;
-        Ok(metrics)
+        Ok(Self { registry, queue })
     }
 
     /// Shows what others count.

@@ -3,9 +3,8 @@
 mod health;
 mod logs;
 mod metrics;
-mod sparing;
+mod repeats;
 
 pub use health::{Health, Report, State};
 pub use logs::init as init_logs;
 pub use metrics::{Metrics, QueueGauges};
-pub use sparing::take_left_out;

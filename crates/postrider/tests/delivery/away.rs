@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use async_trait::async_trait;
 use postrider_core::pair::{ChainId, PairKey, PairRecord, Verdict};
 use postrider_core::ports::{
-    Answer, BreakerRecord, Claim, Held, Limits, PortError, Probe, RateGrant, RateRequest,
-    Reservation, ReservationKey, Reserved, Settlement,
+    Answer, BreakerRecord, Claim, Limits, PortError, Probe, RateGrant, RateRequest, Reservation,
+    ReservationKey, Reserved, Settlement,
 };
-use postrider_core::{EndpointId, Timestamp};
+use postrider_core::{EndpointId, MessageId, Timestamp};
 
 pub(crate) struct Away {
     store: Arc<dyn Limits>,
@@ -60,8 +60,18 @@ impl Limits for Away {
         self.store()?.complete(now, done).await
     }
 
-    async fn release(&self, now: Timestamp, held: &Held) -> Result<(), PortError> {
-        self.store()?.release(now, held).await
+    async fn release(&self, key: &ReservationKey) -> Result<(), PortError> {
+        self.store()?.release(key).await
+    }
+
+    async fn lapse(
+        &self,
+        now: Timestamp,
+        key: &ReservationKey,
+        message: MessageId,
+        until: Timestamp,
+    ) -> Result<(), PortError> {
+        self.store()?.lapse(now, key, message, until).await
     }
 
     async fn claim(&self, now: Timestamp, claims: &[Claim]) -> Result<Vec<Verdict>, PortError> {

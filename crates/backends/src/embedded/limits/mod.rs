@@ -13,11 +13,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use postrider_core::id::EndpointId;
+use postrider_core::id::{EndpointId, MessageId};
 use postrider_core::pair::{ChainId, PairKey, PairRecord, Verdict};
 use postrider_core::ports::{
-    Answer, BreakerRecord, Claim, Held, Limits, PortError, Probe, RateGrant, RateRequest,
-    Reservation, ReservationKey, Reserved, Settlement,
+    Answer, BreakerRecord, Claim, Limits, PortError, Probe, RateGrant, RateRequest, Reservation,
+    ReservationKey, Reserved, Settlement,
 };
 use postrider_core::rate::{self, Tat};
 use postrider_core::time::Timestamp;
@@ -114,14 +114,31 @@ impl Limits for EmbeddedLimits {
             .await
     }
 
-    async fn release(&self, _now: Timestamp, held: &Held) -> Result<(), PortError> {
-        if !reservations::is_named(&held.key) {
+    async fn release(&self, key: &ReservationKey) -> Result<(), PortError> {
+        if !reservations::is_named(key) {
             return Ok(());
         }
-        let held = held.clone();
+        let key = key.clone();
         self.engine
             .writer
-            .write(move |connection| reservations::release(connection, &held))
+            .write(move |connection| reservations::release(connection, &key))
+            .await
+    }
+
+    async fn lapse(
+        &self,
+        _now: Timestamp,
+        key: &ReservationKey,
+        message: MessageId,
+        until: Timestamp,
+    ) -> Result<(), PortError> {
+        if !reservations::is_named(key) {
+            return Ok(());
+        }
+        let key = key.clone();
+        self.engine
+            .writer
+            .write(move |connection| reservations::lapse(connection, &key, message, until))
             .await
     }
 

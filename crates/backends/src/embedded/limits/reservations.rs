@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use postrider_core::id::MessageId;
 use postrider_core::name::Uid;
-use postrider_core::ports::{Answer, Held, Partition, Reservation, ReservationKey, Reserved};
+use postrider_core::ports::{Answer, Partition, Reservation, ReservationKey, Reserved};
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -129,7 +129,8 @@ fn reserve_stored(
         return Ok(Reserved::Done(answer.clone()));
     }
     if stored.lease_until > now {
-        if is_held(stored, &Held::by(wish)) {
+        let latest = wish.lease_until + Reservation::SAME_LEASE;
+        if stored.message == wish.candidate && stored.lease_until <= latest {
             let version = version(connection, &wish.key)?;
             return Ok(Reserved::Fresh { version });
         }
@@ -142,11 +143,6 @@ fn reserve_stored(
         first: stored.message,
         version: version(connection, &wish.key)?,
     })
-}
-
-/// Whether it is the one that was leased so, and nobody has resumed it since.
-fn is_held(stored: &Stored, held: &Held) -> bool {
-    stored.message == held.message && stored.lease_until <= held.lease_until + Held::SAME_LEASE
 }
 
 /// Leases a lapsed reservation to another caller, its event id with it.
@@ -277,12 +273,36 @@ pub(super) fn complete(connection: &Connection, done: &[(ReservationKey, Answer)
     Ok(())
 }
 
-pub(super) fn release(connection: &Connection, held: &Held) -> Result<()> {
-    let (place, Some(name)) = (place(held.key.partition), name(&held.key)) else {
+/// Only a lease of that message, and never made longer.
+pub(super) fn lapse(
+    connection: &Connection,
+    key: &ReservationKey,
+    message: MessageId,
+    until: Timestamp,
+) -> Result<()> {
+    let Some(name) = name(key) else {
         return Ok(());
     };
-    let pending = |stored: &Stored| stored.answer.is_none() && is_held(stored, held);
-    let Some(stored) = find(connection, &place, &name)?.filter(pending) else {
+    connection
+        .prepare_cached(
+            "UPDATE reservation SET lease_until = ?4 \
+             WHERE name = ?1 AND place = ?2 AND message = ?3 AND status IS NULL AND lease_until > ?4",
+        )?
+        .execute(params![
+            name,
+            place(key.partition),
+            message.as_bytes(),
+            until.as_millis()
+        ])?;
+    Ok(())
+}
+
+pub(super) fn release(connection: &Connection, key: &ReservationKey) -> Result<()> {
+    let (place, Some(name)) = (place(key.partition), name(key)) else {
+        return Ok(());
+    };
+    let Some(stored) = find(connection, &place, &name)?.filter(|stored| stored.answer.is_none())
+    else {
         return Ok(());
     };
     delete(connection, stored.n)?;

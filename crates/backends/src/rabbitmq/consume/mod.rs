@@ -29,7 +29,7 @@ use postrider_core::ports::{Pack, PortError, Receipt};
 use tokio::sync::Notify;
 
 use self::delivery::Fetched;
-pub(super) use self::session::{State, run};
+pub(super) use self::session::{State, run, windows};
 use super::error::closed;
 use super::routing::Key;
 use super::topology::Source;

@@ -37,11 +37,11 @@ mod reservations;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use postrider_core::id::EndpointId;
+use postrider_core::id::{EndpointId, MessageId};
 use postrider_core::pair::{ChainId, PairKey, PairRecord, Verdict};
 use postrider_core::ports::{
-    Answer, BreakerRecord, Claim, Held, Limits, PortError, Probe, RateGrant, RateRequest,
-    Reservation, ReservationKey, Reserved, Settlement,
+    Answer, BreakerRecord, Claim, Limits, PortError, Probe, RateGrant, RateRequest, Reservation,
+    ReservationKey, Reserved, Settlement,
 };
 use postrider_core::time::Timestamp;
 use redis::{Cmd, FromRedisValue, RedisError, Value};
@@ -128,8 +128,21 @@ impl Limits for RedisLimits {
         self.reservations.complete(&link, &done).await
     }
 
-    async fn release(&self, now: Timestamp, held: &Held) -> Result<(), PortError> {
-        match self.reservations.release(now, held) {
+    async fn release(&self, key: &ReservationKey) -> Result<(), PortError> {
+        match self.reservations.release(key) {
+            Some(call) => self.run(Asked::Write, &call).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn lapse(
+        &self,
+        now: Timestamp,
+        key: &ReservationKey,
+        message: MessageId,
+        until: Timestamp,
+    ) -> Result<(), PortError> {
+        match self.reservations.lapse(now, key, message, until) {
             Some(call) => self.run(Asked::Write, &call).await,
             None => Ok(()),
         }

@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use postrider_core::id::MessageId;
 use postrider_core::name::Uid;
-use postrider_core::ports::{
-    Answer, Held, Partition, PortError, Reservation, ReservationKey, Reserved,
-};
+use postrider_core::ports::{Answer, Partition, PortError, Reservation, ReservationKey, Reserved};
 use postrider_core::time::Timestamp;
 use redis::{Cmd, FromRedisValue, Value};
 use sha2::{Digest, Sha256};
@@ -32,6 +30,7 @@ pub(super) struct Reservations {
     reserve: Atomic,
     complete: Atomic,
     release: Atomic,
+    lapse: Atomic,
 }
 
 /// What a reservation is named by, as scripts take it.
@@ -70,6 +69,7 @@ impl Reservations {
             reserve: script!("lua/reserve.lua"),
             complete: script!("lua/complete.lua"),
             release: script!("lua/release.lua"),
+            lapse: script!("lua/lapse.lua"),
         }
     }
 
@@ -141,13 +141,29 @@ impl Reservations {
         Ok(())
     }
 
-    pub(super) fn release(&self, now: Timestamp, held: &Held) -> Option<Call<'_>> {
-        let [kind, digest] = Name::of(&held.key)?.arguments();
-        let base = self.base(held.key.partition);
-        let call = self.release.call(&[&base, &companion(&base)]);
-        let named = call.arg(millis(now)).arg(kind).arg(digest);
-        let message = &held.message.as_bytes()[..];
-        Some(named.arg(message).arg(millis(held.lease_until)))
+    pub(super) fn release(&self, key: &ReservationKey) -> Option<Call<'_>> {
+        let [kind, digest] = Name::of(key)?.arguments();
+        let base = self.base(key.partition);
+        let keys: [&[u8]; 2] = [&base, &companion(&base)];
+        Some(self.release.call(&keys).arg(kind).arg(digest))
+    }
+
+    pub(super) fn lapse(
+        &self,
+        now: Timestamp,
+        key: &ReservationKey,
+        message: MessageId,
+        until: Timestamp,
+    ) -> Option<Call<'_>> {
+        let [kind, digest] = Name::of(key)?.arguments();
+        let base = self.base(key.partition);
+        let keys: [&[u8]; 2] = [&base, &companion(&base)];
+        let call = self.lapse.call(&keys).arg(millis(now)).arg(kind);
+        Some(
+            call.arg(digest)
+                .arg(&message.as_bytes()[..])
+                .arg(millis(until)),
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use postrider_backends::redis::{Options, RedisLimits};
 use postrider_core::id::{AppId, EndpointId, MessageId};
 use postrider_core::pair::{ChainId, PairKey, PairOutcome, PairState, Verdict};
 use postrider_core::ports::{
-    BreakerRecord, BreakerState, Claim, Held, Limits, Partition, PortError, Probe, RateRequest,
+    BreakerRecord, BreakerState, Claim, Limits, Partition, PortError, Probe, RateRequest,
     Reservation, ReservationKey, Reserved, Settlement,
 };
 use postrider_core::time::Timestamp;
@@ -321,7 +321,7 @@ async fn while_a_slot_moves_nothing_counts_as_absent() {
             .open_chain(now, settled.pair, ChainId(7), now + KEPT)
             .await,
         limits.reserve(now, &wish).await.map(drop),
-        limits.release(now, &Held::by(&wish)).await,
+        limits.release(&wish.key).await,
     ];
     for answer in answers {
         let away = matches!(
@@ -395,7 +395,7 @@ async fn what_cannot_be_read_is_corrupt() {
     }
     let answers = [
         limits.reserve(now, &wish).await.map(drop),
-        limits.release(now, &Held::by(&wish)).await,
+        limits.release(&wish.key).await,
         limits.pair(now, settled.pair).await.map(drop),
         limits.settle(now, vec![settled]).await,
         limits.take(now, &some_permits()).await.map(drop),

@@ -16,8 +16,6 @@ local DAYS = { mark = 'd', length = 129600000, step = 3600000 }
 local OF_KEYS, OF_EVENT_IDS = { MINUTES, HOURS }, { DAYS }
 local BACK = 2 -- so many windows reach back before the present one: an entry is kept for at most twice their length
 
-local SAME_LEASE = 15000 -- core's `Held::SAME_LEASE`
-
 local base = KEYS[1]
 
 local function window(class, time, back)
@@ -44,11 +42,6 @@ local function read(value)
         entry.answer = string.sub(value, 36)
     end
     return entry
-end
-
--- Whether a pending reservation is the one that was leased so, and nobody has resumed it since.
-local function is_held(entry, message, lease)
-    return entry.message == message and entry.lease <= lease + SAME_LEASE
 end
 
 local function present(value, place)

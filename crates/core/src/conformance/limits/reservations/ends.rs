@@ -1,9 +1,11 @@
 //! How a reservation ends: forgotten, given up, never by a crash.
 
+use std::sync::Arc;
+
 use super::helpers::{FRESH, answer};
 use crate::conformance::Fixture;
 use crate::conformance::stage::{SHORT, Stage};
-use crate::ports::{Held, Reserved};
+use crate::ports::Reserved;
 
 /// Keys and event ids have lifetimes of their own, counted as over without anybody cleaning up.
 pub async fn a_key_and_an_event_id_are_forgotten_each_at_its_time(fixture: &dyn Fixture) {
@@ -76,10 +78,13 @@ pub async fn a_release_lets_the_next_caller_begin(fixture: &dyn Fixture) {
     let (partition, key, other) = (stage.partition(), stage.key(), stage.key());
     for (keyed, event) in [(true, None), (true, Some("evt-1")), (false, Some("evt-2"))] {
         let wish = stage.wish(partition, keyed.then_some(key), event);
-        // Nothing to release is no error.
-        stage.release(&wish).await;
+        let limits = Arc::clone(&stage.ports.limits);
+        limits
+            .release(&wish.key)
+            .await
+            .expect("nothing to release is no error");
         assert_eq!(stage.reserve(&wish).await, FRESH);
-        stage.release(&wish).await;
+        limits.release(&wish.key).await.unwrap();
         let mut next = stage.again(&wish);
         next.body = [9; 16];
         assert_eq!(
@@ -87,7 +92,7 @@ pub async fn a_release_lets_the_next_caller_begin(fixture: &dyn Fixture) {
             FRESH,
             "after a release the next caller begins, with whatever body"
         );
-        stage.release(&next).await;
+        limits.release(&next.key).await.unwrap();
         if event.is_some() {
             let stranger = stage.wish(partition, Some(other), event);
             assert_eq!(
@@ -95,7 +100,7 @@ pub async fn a_release_lets_the_next_caller_begin(fixture: &dyn Fixture) {
                 FRESH,
                 "a release frees the event id, too"
             );
-            stage.release(&stranger).await;
+            limits.release(&stranger.key).await.unwrap();
         }
     }
 }
@@ -109,7 +114,7 @@ pub async fn a_release_takes_nothing_from_another_reservation(fixture: &dyn Fixt
     let refused = stage.wish(partition, Some(other), Some("evt-1"));
     let by = owner.candidate;
     assert_eq!(stage.reserve(&refused).await, Reserved::EventIdTaken { by });
-    stage.release(&refused).await;
+    stage.ports.limits.release(&refused.key).await.unwrap();
     let answer_of_refused = answer(refused.candidate, stage.now());
     stage.complete(&refused, &answer_of_refused).await;
     let third = stage.key();
@@ -127,34 +132,55 @@ pub async fn a_release_takes_nothing_from_another_reservation(fixture: &dyn Fixt
     );
 }
 
-/// Whoever comes late to give up what was never answered takes nothing from others.
-pub async fn a_late_release_takes_nothing_from_who_came_after(fixture: &dyn Fixture) {
+/// A try that ended without a result need not be waited for: it is resumed under its own identifier.
+pub async fn what_has_lapsed_is_resumed_before_its_lease_ends(fixture: &dyn Fixture) {
     let mut stage = Stage::open(fixture).await;
     let (partition, key) = (stage.partition(), stage.key());
-    let mut lapsed = stage.wish(partition, Some(key), None);
-    lapsed.lease_until = stage.now();
-    assert_eq!(stage.reserve(&lapsed).await, FRESH);
-    let second = stage.again(&lapsed);
-    let first = lapsed.candidate;
-    assert_eq!(
-        stage.reserve(&second).await,
-        Reserved::Resume { first, version: 0 }
-    );
-    stage.release(&lapsed).await;
-    stage.release(&second).await;
-    let until = second.lease_until;
-    assert_eq!(
-        stage.reserve_again(&lapsed).await,
-        Reserved::Pending { until },
-        "it belongs to whoever resumed it, under the first identifier"
-    );
-    let held = Held {
-        message: first,
-        ..Held::by(&second)
-    };
+    for (keyed, event) in [(true, Some("evt-1")), (false, Some("evt-2"))] {
+        let wish = stage.wish(partition, keyed.then_some(key), event);
+        assert_eq!(stage.reserve(&wish).await, FRESH);
+        let soon = stage.now() + SHORT;
+        stage.lapse(&wish, wish.candidate, soon).await;
+        let later = wish.lease_until;
+        stage.lapse(&wish, wish.candidate, later).await;
+        assert_eq!(
+            stage.reserve_again(&wish).await,
+            Reserved::Pending { until: soon },
+            "never made longer"
+        );
+        stage.time.pass_until(soon).await;
+        let first = wish.candidate;
+        assert_eq!(
+            stage.reserve_again(&wish).await,
+            Reserved::Resume { first, version: 0 }
+        );
+    }
+}
+
+/// What is done stays done, and what is another message's, or not there, is left alone.
+pub async fn a_lapse_touches_no_other_reservation(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let partition = stage.partition();
+    let [key_a, key_b, key_c] = [stage.key(), stage.key(), stage.key()];
     let now = stage.now();
-    stage.ports.limits.release(now, &held).await.unwrap();
-    assert_eq!(stage.reserve_again(&lapsed).await, FRESH);
+    let pending = stage.wish(partition, Some(key_a), None);
+    assert_eq!(stage.reserve(&pending).await, FRESH);
+    let stranger = stage.wish(partition, Some(key_a), None);
+    stage.lapse(&pending, stranger.candidate, now).await;
+    let until = pending.lease_until;
+    assert_eq!(
+        stage.reserve_again(&pending).await,
+        Reserved::Pending { until }
+    );
+    let done = stage.wish(partition, Some(key_b), None);
+    stage.reserve(&done).await;
+    let answer = answer(done.candidate, now);
+    stage.complete(&done, &answer).await;
+    stage.lapse(&done, done.candidate, now).await;
+    assert_eq!(stage.reserve_again(&done).await, Reserved::Done(answer));
+    let nothing = stage.wish(partition, Some(key_c), None);
+    stage.lapse(&nothing, nothing.candidate, now).await;
+    assert_eq!(stage.reserve(&nothing).await, FRESH);
 }
 
 /// Reservations and answers are durable when their calls return.
@@ -170,7 +196,7 @@ pub async fn reservations_survive_a_crash(fixture: &dyn Fixture) {
     stage.complete(&done, &answer).await;
     let released = stage.wish(partition, Some(key_c), Some("evt-3"));
     stage.reserve(&released).await;
-    stage.release(&released).await;
+    stage.ports.limits.release(&released.key).await.unwrap();
     let mut lapsed = stage.wish(partition, Some(key_d), None);
     lapsed.lease_until = stage.now();
     stage.reserve(&lapsed).await;

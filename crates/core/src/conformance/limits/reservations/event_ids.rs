@@ -92,7 +92,7 @@ pub async fn partitions_are_apart(fixture: &dyn Fixture) {
         );
     }
     let wish = stage.wish(partitions[0], Some(key), Some("evt-1"));
-    stage.release(&wish).await;
+    stage.ports.limits.release(&wish.key).await.unwrap();
     for partition in &partitions[1..] {
         let wish = stage.wish(*partition, Some(key), Some("evt-1"));
         let seen = stage.reserve(&wish).await;

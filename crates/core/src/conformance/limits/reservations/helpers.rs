@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::conformance::stage::{LONG, Stage, together};
 use crate::id::MessageId;
 use crate::name::Uid;
-use crate::ports::{Answer, Held, Partition, Reservation, ReservationKey, Reserved};
+use crate::ports::{Answer, Partition, Reservation, ReservationKey, Reserved};
 use crate::time::Timestamp;
 
 pub(super) fn event_id(text: &str) -> Uid {
@@ -47,6 +47,13 @@ impl Stage<'_> {
         }
     }
 
+    pub(super) async fn lapse(&mut self, wish: &Reservation, message: MessageId, until: Timestamp) {
+        let now = self.now();
+        let limits = &self.ports.limits;
+        let lapsed = limits.lapse(now, &wish.key, message, until).await;
+        lapsed.unwrap();
+    }
+
     /// The same wish by another caller, whose new thing would have another name.
     pub(super) fn again(&mut self, wish: &Reservation) -> Reservation {
         let now = self.now();
@@ -68,13 +75,6 @@ impl Stage<'_> {
     pub(crate) async fn reserve_again(&mut self, wish: &Reservation) -> Reserved {
         let again = self.again(wish);
         self.reserve(&again).await
-    }
-
-    /// As whoever reserved it first.
-    pub(crate) async fn release(&mut self, wish: &Reservation) {
-        let now = self.now();
-        let released = self.ports.limits.release(now, &Held::by(wish)).await;
-        released.expect("a reservation can be given up");
     }
 
     pub(crate) async fn complete(&mut self, wish: &Reservation, answer: &Answer) {

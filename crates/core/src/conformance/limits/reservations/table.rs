@@ -153,7 +153,7 @@ pub async fn a_reservation_of_nothing_is_fresh_and_stores_nothing(fixture: &dyn 
         );
         let answer = answer(wish.candidate, stage.now());
         stage.complete(&wish, &answer).await;
-        stage.release(&wish).await;
+        stage.ports.limits.release(&wish.key).await.unwrap();
     }
 }
 
