@@ -99,6 +99,9 @@ impl Node {
         let cache = Arc::new(RegistryCache::new(Arc::clone(&ports.registry)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Metrics::new().context("metrics cannot be set up")?;
+        if let Installation::Shared(shared) = &installation {
+            shared.show(&metrics).context("metrics cannot be set up")?;
+        }
         let draining = CancellationToken::new();
         let health = Health::new(ports.clone(), config.process.roles, draining.clone());
         let chores = Chores::default();
