@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::topology::kind;
+use super::topology::{KINDS, kind};
 
 /// A cause that stays the same is repeated this often.
 const REMIND: Duration = Duration::from_secs(60);
@@ -18,13 +18,23 @@ const REMIND: Duration = Duration::from_secs(60);
 const NAMED: usize = 12;
 
 /// What was found missing and made anew since this process was started, by the kind of the queues: `events`, `retry`, `delay`,
-/// `returned`, `dead` or `quarantine`. Of several processes one makes a queue anew, and counts it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// `returned`, `dead` or `quarantine`, each of which is there. Of several processes one makes a queue anew, and counts it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Losses {
     /// Queues.
     pub queues: BTreeMap<&'static str, u64>,
     /// Packs that were ready in them when this process last counted, where it ever did.
     pub packs: BTreeMap<&'static str, u64>,
+}
+
+impl Default for Losses {
+    fn default() -> Self {
+        let none = || KINDS.map(|kind| (kind, 0)).into();
+        Self {
+            queues: none(),
+            packs: none(),
+        }
+    }
 }
 
 /// What does not exist on the server.
@@ -185,14 +195,8 @@ mod tests {
         sight.misses_nothing();
         assert_eq!(sight.missing(), None);
         let Losses { queues, packs } = sight.losses();
-        assert_eq!(
-            queues,
-            BTreeMap::from([("delay", 1), ("events", 1), ("quarantine", 1)])
-        );
-        assert_eq!(
-            packs,
-            BTreeMap::from([("delay", 0), ("events", 5), ("quarantine", 1)])
-        );
+        assert_eq!(KINDS.map(|kind| queues[kind]), [1, 0, 1, 0, 0, 1]);
+        assert_eq!(KINDS.map(|kind| packs[kind]), [5, 0, 0, 0, 0, 1]);
         sight.made_anew(&absent(&["pr.v1.events.3"]));
         assert_eq!(sight.losses().packs["events"], 5, "it was new and empty");
     }

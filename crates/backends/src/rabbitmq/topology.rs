@@ -109,9 +109,10 @@ impl Source {
     }
 }
 
+pub(super) const KINDS: [&str; 6] = ["events", "retry", "delay", "returned", "dead", "quarantine"];
+
 /// What kind of queue that is, by its name.
 pub(super) fn kind(queue: &str) -> &'static str {
-    const KINDS: [&str; 6] = ["events", "retry", "delay", "returned", "dead", "quarantine"];
     let rest = queue.strip_prefix("pr.v1.").unwrap_or(queue);
     let of = |kind: &&&str| rest.starts_with(**kind);
     KINDS.iter().find(of).copied().unwrap_or("other")

@@ -2,8 +2,10 @@
 
 mod health;
 mod logs;
+mod losses;
 mod metrics;
 
 pub use health::{Health, Report, State};
 pub use logs::init as init_logs;
+pub use losses::BrokerLosses;
 pub use metrics::{Metrics, QueueGauges};
