@@ -18,6 +18,7 @@ use crate::observer::Observer;
 use crate::prepared::PreparedEndpoints;
 use crate::recorder::Recorder;
 use crate::sender::Sender;
+use crate::trial::Untried;
 
 /// What an engine is made of.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ pub(crate) struct Context {
     pub(crate) prepared: PreparedEndpoints,
     pub(crate) recorder: Recorder,
     pub(crate) acker: Acker,
+    pub(crate) untried: Untried,
     /// One permit per request under way.
     pub(crate) slots: Semaphore,
     /// The packs being worked on.
@@ -75,6 +77,7 @@ impl Context {
             observer: parts.observer,
             config: parts.config,
             gate: Gate::default(),
+            untried: Untried::default(),
             prepared: PreparedEndpoints::default(),
             packs: TaskTracker::new(),
             room: Notify::new(),

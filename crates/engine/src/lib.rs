@@ -24,9 +24,11 @@ mod metrics;
 mod observer;
 mod pack;
 mod plan;
+mod poison;
 mod prepared;
 mod recorder;
 mod sender;
+mod trial;
 
 pub mod http;
 #[cfg(feature = "testing")]

@@ -5,5 +5,6 @@
 mod away;
 mod duplicates;
 mod faults;
+mod poison;
 mod schedule;
 mod world;
