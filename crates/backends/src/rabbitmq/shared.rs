@@ -4,10 +4,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::consume::Desk;
 use super::declare::Declared;
-use super::options::{Address, Options};
+use super::nodes::Nodes;
+use super::options::Options;
 
 pub(super) struct Shared {
-    pub(super) address: Address,
+    pub(super) nodes: Nodes,
     pub(super) options: Options,
     pub(super) declared: Declared,
     /// What was fetched and what is leased.

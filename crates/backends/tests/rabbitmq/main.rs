@@ -5,6 +5,7 @@
 mod apart;
 mod api;
 mod installing;
+mod nodes;
 mod packing;
 mod proxy;
 mod recovery;
