@@ -317,6 +317,9 @@ write_test_exports() {
         POSTRIDER_TEST_AMQP "amqp://guest:guest@127.0.0.1:${ports[amqp]}" \
         POSTRIDER_TEST_RABBITMQ_API "http://guest:guest@127.0.0.1:${ports[management]}" \
         POSTRIDER_TEST_RABBITMQCTL "$1/rabbitmqctl" \
+        POSTRIDER_TEST_RABBITMQ_SBIN "$rabbitmq_sbin" \
+        POSTRIDER_TEST_EPMD_PORT "${ports[epmd]}" \
+        POSTRIDER_TEST_INSTANCE "$1" \
         POSTRIDER_TEST_REDIS "$redis:${ports[redis]}" \
         POSTRIDER_TEST_REDIS_LOG "$redis:${ports[redis-log]}" \
         POSTRIDER_TEST_REDIS_CLUSTER "$redis:${ports[redis-cluster-1]},$redis:${ports[redis-cluster-2]},$redis:${ports[redis-cluster-3]}" >"$1/exports"

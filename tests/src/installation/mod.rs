@@ -1,13 +1,16 @@
 //! What a test has for itself: where its servers keep what they were given.
 
 mod rabbitmq;
+mod rabbitmq_node;
 mod redis;
 
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use crate::Settings;
 use rabbitmq::Vhost;
 
+pub use rabbitmq_node::RabbitNode;
 pub use redis::RedisServer;
 
 /// Gone, with everything in it, when dropped.
@@ -19,11 +22,19 @@ pub enum Installation {
     Shared(Box<Shared>),
 }
 
-/// A vhost of the RabbitMQ that the tests share, and a Redis of its own.
+/// A RabbitMQ, or a part of one, and a Redis of its own.
 #[derive(Debug)]
 pub struct Shared {
-    vhost: Vhost,
+    broker: Broker,
     pub redis: RedisServer,
+}
+
+#[derive(Debug)]
+enum Broker {
+    /// A vhost of the one that the tests share.
+    Vhost(Vhost),
+    /// For who does something to the server itself: it takes seconds to start.
+    Node(Box<RabbitNode>),
 }
 
 impl Installation {
@@ -49,7 +60,27 @@ impl Installation {
 impl Shared {
     pub async fn new() -> Self {
         let (vhost, redis) = tokio::join!(Vhost::create(), RedisServer::start());
-        Self { vhost, redis }
+        Self {
+            broker: Broker::Vhost(vhost),
+            redis,
+        }
+    }
+
+    /// With a RabbitMQ of its own.
+    pub async fn with_own_rabbitmq() -> Self {
+        let (node, redis) = tokio::join!(RabbitNode::start(), RedisServer::start());
+        Self {
+            broker: Broker::Node(Box::new(node)),
+            redis,
+        }
+    }
+
+    /// Its own RabbitMQ.
+    pub fn rabbitmq(&mut self) -> &mut RabbitNode {
+        match &mut self.broker {
+            Broker::Node(node) => node,
+            Broker::Vhost(_) => panic!("the RabbitMQ is one that others use, too"),
+        }
     }
 
     #[must_use]
@@ -61,19 +92,32 @@ impl Shared {
     #[must_use]
     pub fn settings_at(&self, broker: &str, store: &str) -> Settings {
         Settings::default()
-            .env("BROKER", self.vhost.url_at(broker))
+            .env("BROKER", self.broker_url_at(broker))
             .env("STORE", format!("redis://{store}"))
+    }
+
+    fn broker_url_at(&self, address: &str) -> String {
+        match &self.broker {
+            Broker::Vhost(vhost) => vhost.url_at(address),
+            Broker::Node(node) => node.url_at(address),
+        }
     }
 
     /// The process of RabbitMQ. It works for all vhosts, so what it uses up is this test's as far as nobody else is at it.
     pub async fn broker_pid(&self) -> i32 {
-        self.vhost.server_pid().await
+        match &self.broker {
+            Broker::Vhost(vhost) => vhost.server_pid().await,
+            Broker::Node(node) => node.pid(),
+        }
     }
 
     /// Host and port of RabbitMQ.
     #[must_use]
     pub fn broker_address(&self) -> String {
-        self.vhost.address()
+        match &self.broker {
+            Broker::Vhost(vhost) => vhost.address(),
+            Broker::Node(node) => node.address(),
+        }
     }
 }
 
@@ -81,6 +125,11 @@ impl Shared {
 fn prepared(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set; run the tests by ./scripts/test"))
+}
+
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 #[cfg(test)]

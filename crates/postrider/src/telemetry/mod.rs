@@ -3,6 +3,7 @@
 mod health;
 mod logs;
 mod metrics;
+mod repeats;
 
 pub use health::{Health, Report, State};
 pub use logs::init as init_logs;
