@@ -6,6 +6,7 @@ mod apart;
 mod api;
 mod deleted;
 mod installing;
+mod nodes;
 mod packing;
 mod proxy;
 mod recovery;
