@@ -11,7 +11,7 @@
 //!         │           ┌──────┴──────────────────┐
 //!         ▼           ▼ done                    ▼ failed
 //!     202 again   202; the log's record and    503; released where nothing was published for certain,
-//!                 the reservation's end are    else left pending: a repetition resumes it under the
+//!                 the reservation's end are    else a repetition resumes it a moment later, under the
 //!                 written later, in batches    same identifier
 //! ```
 //!
@@ -37,6 +37,10 @@ use crate::wire::message::MessageIn;
 
 /// A body that is this small is copied out of the connection's buffer, so that the copy alone is kept in memory.
 const COPIED: usize = 16 * 1024;
+
+/// The first try of a resumed message may have been published: it is delivered first, so that the second one finds that
+/// it was, instead of being made at the same time.
+const AFTER_ITS_TWIN: Duration = Duration::from_secs(1);
 
 /// A message as it was submitted, checked.
 #[derive(Debug)]
@@ -216,18 +220,23 @@ async fn publish(
         maybe_dup,
     };
     let bound = state.config.publish_timeout;
-    let published = tokio::time::timeout(bound, make_durable(state, item)).await;
-    match published.unwrap_or_else(|_| Err(no_confirm())) {
+    let Ok(published) = tokio::time::timeout(bound, make_durable(state, item)).await else {
+        // It is still under way: to repeat it now would be to send it twice. The lease says for how long.
+        return Err(no_confirm().into());
+    };
+    match published {
         Ok(()) => {
             state.metrics.accepted.inc();
             remember(state, key, &event);
             Ok(event)
         }
+        // A resumed reservation may belong to a message that was published: it must keep its identifier.
+        Err(error) if error.changed_nothing() && !maybe_dup => {
+            idempotency::release(state, &key).await;
+            Err(error.into())
+        }
         Err(error) => {
-            // A resumed reservation may belong to a message that was published: it must keep its identifier.
-            if error.changed_nothing() && !maybe_dup {
-                idempotency::release(state, &key).await;
-            }
+            idempotency::lapse(state, &key, event.message).await;
             Err(error.into())
         }
     }
@@ -242,14 +251,13 @@ fn no_confirm() -> PortError {
 
 async fn make_durable(state: &State, item: Item) -> Result<(), PortError> {
     let now = state.now();
-    match item.event.deliver_at.filter(|at| *at > now) {
-        None => state.ports.broker.publish(now, vec![item]).await,
-        Some(at) => {
-            let until = Until::Exactly(at);
-            let later = vec![HandOff { item, until }];
-            state.ports.broker.hand_off(now, later).await
-        }
-    }
+    let until = match item.event.deliver_at.filter(|at| *at > now) {
+        Some(at) => Until::Exactly(at),
+        None if item.maybe_dup => Until::After(AFTER_ITS_TWIN),
+        None => return state.ports.broker.publish(now, vec![item]).await,
+    };
+    let later = vec![HandOff { item, until }];
+    state.ports.broker.hand_off(now, later).await
 }
 
 /// Queues what is written after the answer.

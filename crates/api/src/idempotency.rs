@@ -7,7 +7,7 @@
 //! |---|---|
 //! | unknown | do it |
 //! | in use by a request that is still running | wait for that one, then send its answer |
-//! | in use by a request whose process died | do it under the identifier of the first try, so that it cannot be two |
+//! | in use by a request whose process died, or that ended without knowing | do it under the identifier of the first try, so that it cannot be two |
 //! | known, the same body | send the answer again |
 //! | known, another body | 409 |
 //!
@@ -38,6 +38,8 @@ const AUTO_KEPT: Duration = Duration::from_secs(600);
 const CHOSEN_KEPT: Duration = Duration::from_secs(12 * 3600);
 /// For how long nobody else takes a reservation over.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
+/// Who repeats a request of which nobody knows what came of it need not wait any longer than `Retry-After` says.
+const RESUMABLE_AFTER: Duration = Duration::from_secs(1);
 /// How long a request waits for its twin.
 const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_LOOK: Duration = Duration::from_millis(5);
@@ -178,6 +180,15 @@ pub(crate) async fn release(state: &State, key: &ReservationKey) {
     }
 }
 
+/// Lets whoever repeats the request go on under the same identifier soon, since this try has ended.
+pub(crate) async fn lapse(state: &State, key: &ReservationKey, message: MessageId) {
+    let now = state.now();
+    let limits = &state.ports.limits;
+    if let Err(error) = limits.lapse(now, key, message, now + RESUMABLE_AFTER).await {
+        tracing::debug!(%error, "a reservation did not lapse; its lease will end");
+    }
+}
+
 /// Does `work` once per idempotency key. It is handed an identifier to derive the new thing's from: the same one
 /// when it is done again because the process died in the middle, which `again` tells.
 pub(crate) async fn once<F>(
@@ -225,7 +236,9 @@ where
             state.batches.complete(key, answer);
         }
         // It may have happened, now or at an earlier try: whoever repeats it goes on under the same identifier.
-        Err(ApiError::Port(error)) if again || !error.changed_nothing() => {}
+        Err(ApiError::Port(error)) if again || !error.changed_nothing() => {
+            lapse(state, &key, id).await;
+        }
         _ => release(state, &key).await,
     }
     outcome

@@ -19,14 +19,17 @@ mod context;
 mod dead;
 mod deliver;
 mod gate;
+mod held;
 mod item;
 mod metrics;
 mod observer;
 mod pack;
 mod plan;
 mod prepared;
+mod pressure;
 mod recorder;
 mod sender;
+mod suspects;
 
 pub mod http;
 #[cfg(feature = "testing")]
@@ -74,6 +77,7 @@ impl Engine {
         let context = Arc::new(Context::new(parts, &background)?);
         let consumer = TaskTracker::new();
         consumer.spawn(consume::run(Arc::clone(&context)));
+        consumer.spawn(pressure::run(Arc::clone(&context)));
         consumer.close();
         Ok(Self {
             context,

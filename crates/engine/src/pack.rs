@@ -11,11 +11,12 @@ use postrider_core::dead_letter::DeadLetter;
 use postrider_core::envelope::{self, EnvelopeError};
 use postrider_core::id::DeadLetterId;
 use postrider_core::message::Item;
-use postrider_core::ports::{Pack, PortError, Source, Until};
+use postrider_core::ports::{Pack, PortError, Receipt, Source, Until};
 use tracing::{error, warn};
 
 use crate::context::Context;
 use crate::dead;
+use crate::held::Load;
 use crate::item::{self, Guard};
 use crate::plan;
 
@@ -29,8 +30,6 @@ const QUARANTINE_LIMIT: u32 = 10;
 const SPLIT_PAUSE: Duration = Duration::from_secs(1);
 /// What has been tried alone for this long has not ended the process.
 const ACQUITTED_AFTER: Duration = Duration::from_secs(1);
-/// An item that was acquitted comes again this long after its requests must have ended.
-const ACQUITTED_MARGIN: Duration = Duration::from_secs(5);
 
 /// How work ended for its pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +42,9 @@ pub(crate) enum Settled {
     Apart,
 }
 
-pub(crate) async fn run(context: &Arc<Context>, pack: Pack) {
-    match contained(settle(context, &pack)).await {
+pub(crate) async fn run(context: &Arc<Context>, pack: Pack, load: &Load) {
+    match contained(settle(context, &pack, load)).await {
+        _ if context.held.is_adrift(load) => {}
         Settled::Yes => context.acker.ack(pack.receipt).await,
         Settled::No => give_back(context, &pack).await,
         Settled::Apart => {}
@@ -62,7 +62,7 @@ pub(crate) async fn contained(work: impl Future<Output = Settled>) -> Settled {
         })
 }
 
-async fn settle(context: &Arc<Context>, pack: &Pack) -> Settled {
+async fn settle(context: &Arc<Context>, pack: &Pack, load: &Load) -> Settled {
     match (pack.source, pack.earlier_deliveries) {
         (Source::Work, DELIVERY_LIMIT..) => return quarantine(context, pack).await,
         (Source::Quarantine, QUARANTINE_LIMIT..) => {
@@ -74,15 +74,20 @@ async fn settle(context: &Arc<Context>, pack: &Pack) -> Settled {
         _ => {}
     }
     match envelope::decode(&pack.bytes) {
-        Ok(items) => settle_items(context, pack, items).await,
+        Ok(items) => settle_items(context, pack, items, load).await,
         Err(error) => unreadable(context, pack, &error).await,
     }
 }
 
-async fn settle_items(context: &Arc<Context>, pack: &Pack, items: Vec<Item>) -> Settled {
+async fn settle_items(
+    context: &Arc<Context>,
+    pack: &Pack,
+    items: Vec<Item>,
+    load: &Load,
+) -> Settled {
     if pack.source == Source::Quarantine {
         return match items.as_slice() {
-            [item] => alone(context, item).await,
+            [item] => alone(context, item, pack.receipt).await,
             _ => split(context, &items).await,
         };
     }
@@ -93,7 +98,7 @@ async fn settle_items(context: &Arc<Context>, pack: &Pack, items: Vec<Item>) -> 
         } else {
             Guard::None
         };
-        contained(item::settle(context, item, guard))
+        contained(item::settle(context, item, guard, load.unfinished()))
     });
     let ends = join_all(work).await;
     if ends.contains(&Settled::No) {
@@ -113,17 +118,27 @@ async fn split(context: &Context, items: &[Item]) -> Settled {
 /// Those that were set apart are tried one after the other, over all processes, so none of them may take as long as a
 /// subscriber likes: what is still under way after a moment is handed off, to be looked at again when its requests have
 /// ended. They go on meanwhile, and settle as usual.
-async fn alone(context: &Arc<Context>, item: &Item) -> Settled {
+async fn alone(context: &Arc<Context>, item: &Item, receipt: Receipt) -> Settled {
     let work = {
         let (context, item) = (Arc::clone(context), item.clone());
-        async move { contained(item::settle(&context, &item, Guard::Claim)).await }
+        // Not the pack's own: what becomes of the pack is decided here.
+        let load = Load::new(receipt, 0);
+        async move {
+            contained(item::settle(
+                &context,
+                &item,
+                Guard::Claim,
+                load.unfinished(),
+            ))
+            .await
+        }
     };
     let under_way = context.packs.spawn(work);
     if let Ok(ended) = tokio::time::timeout(ACQUITTED_AFTER, under_way).await {
         return ended.unwrap_or(Settled::No);
     }
-    let due = context.now() + context.config.request_timeout + ACQUITTED_MARGIN;
-    let again = plan::again(item, item.work.clone(), Until::Exactly(due));
+    let now = context.now();
+    let again = plan::behind(item.clone(), now + context.config.request_timeout, now);
     item::put_off(context, again, "acquitted").await
 }
 

@@ -62,7 +62,7 @@ use lapin::options::BasicCancelOptions;
 use parking_lot::Mutex;
 use postrider_core::message::Item;
 use postrider_core::ports::{
-    Broker, BrokerCapabilities, Depth, HandOff, Leased, Pack, PortError, Probe, Receipt,
+    Broker, BrokerCapabilities, Depth, HandOff, Leased, Pack, PortError, Probe, Receipt, Window,
 };
 use postrider_core::time::Timestamp;
 use tokio::sync::watch;
@@ -302,6 +302,10 @@ impl Broker for RabbitMq {
             exact_within: postrider_core::ladder::FIRST_STEP + LATENESS,
             counts_others: false,
         }
+    }
+
+    fn windows(&self) -> Vec<Window> {
+        consume::windows(self.shared.options.prefetch)
     }
 
     async fn stop_leasing(&self) {

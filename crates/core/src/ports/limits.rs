@@ -54,6 +54,17 @@ pub trait Limits: Probe {
     /// What belongs to another reservation is left alone, and nothing to give up is no error.
     async fn release(&self, key: &ReservationKey) -> Result<(), PortError>;
 
+    /// The try that reserved for `message` has ended, and nobody knows what came of it: from `until` on it may be resumed,
+    /// not only when its lease would have ended. A lease that ends earlier is left alone, and so are reservations that
+    /// are done or another message's.
+    async fn lapse(
+        &self,
+        now: Timestamp,
+        key: &ReservationKey,
+        message: MessageId,
+        until: Timestamp,
+    ) -> Result<(), PortError>;
+
     /// Claims attempts, as [`crate::pair::claim`] decides. Verdicts come in the order of the claims.
     async fn claim(&self, now: Timestamp, claims: &[Claim]) -> Result<Vec<Verdict>, PortError>;
 

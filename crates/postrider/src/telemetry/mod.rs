@@ -4,6 +4,7 @@ mod health;
 mod logs;
 mod losses;
 mod metrics;
+mod repeats;
 
 pub use health::{Health, Report, State};
 pub use logs::init as init_logs;

@@ -9,7 +9,7 @@ use postrider_core::ports::{
     Answer, BreakerRecord, Claim, Limits, PortError, Probe, RateGrant, RateRequest, Reservation,
     ReservationKey, Reserved, Settlement,
 };
-use postrider_core::{EndpointId, Timestamp};
+use postrider_core::{EndpointId, MessageId, Timestamp};
 
 pub(crate) struct Away {
     store: Arc<dyn Limits>,
@@ -62,6 +62,16 @@ impl Limits for Away {
 
     async fn release(&self, key: &ReservationKey) -> Result<(), PortError> {
         self.store()?.release(key).await
+    }
+
+    async fn lapse(
+        &self,
+        now: Timestamp,
+        key: &ReservationKey,
+        message: MessageId,
+        until: Timestamp,
+    ) -> Result<(), PortError> {
+        self.store()?.lapse(now, key, message, until).await
     }
 
     async fn claim(&self, now: Timestamp, claims: &[Claim]) -> Result<Vec<Verdict>, PortError> {

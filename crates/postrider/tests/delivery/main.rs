@@ -5,5 +5,7 @@
 mod away;
 mod duplicates;
 mod faults;
+mod hanging;
 mod schedule;
+mod shut;
 mod world;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use postrider_core::id::EndpointId;
+use postrider_core::id::{EndpointId, MessageId};
 use postrider_core::pair::{ChainId, PairKey, PairRecord, Verdict};
 use postrider_core::ports::{
     Answer, BreakerRecord, Claim, Limits, PortError, Probe, RateGrant, RateRequest, Reservation,
@@ -122,6 +122,23 @@ impl Limits for EmbeddedLimits {
         self.engine
             .writer
             .write(move |connection| reservations::release(connection, &key))
+            .await
+    }
+
+    async fn lapse(
+        &self,
+        _now: Timestamp,
+        key: &ReservationKey,
+        message: MessageId,
+        until: Timestamp,
+    ) -> Result<(), PortError> {
+        if !reservations::is_named(key) {
+            return Ok(());
+        }
+        let key = key.clone();
+        self.engine
+            .writer
+            .write(move |connection| reservations::lapse(connection, &key, message, until))
             .await
     }
 

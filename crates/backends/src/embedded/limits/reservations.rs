@@ -268,6 +268,30 @@ pub(super) fn complete(connection: &Connection, done: &[(ReservationKey, Answer)
     Ok(())
 }
 
+/// Only a lease of that message, and never made longer.
+pub(super) fn lapse(
+    connection: &Connection,
+    key: &ReservationKey,
+    message: MessageId,
+    until: Timestamp,
+) -> Result<()> {
+    let Some(name) = name(key) else {
+        return Ok(());
+    };
+    connection
+        .prepare_cached(
+            "UPDATE reservation SET lease_until = ?4 \
+             WHERE name = ?1 AND place = ?2 AND message = ?3 AND status IS NULL AND lease_until > ?4",
+        )?
+        .execute(params![
+            name,
+            place(key.partition),
+            message.as_bytes(),
+            until.as_millis()
+        ])?;
+    Ok(())
+}
+
 pub(super) fn release(connection: &Connection, key: &ReservationKey) -> Result<()> {
     let (place, Some(name)) = (place(key.partition), name(key)) else {
         return Ok(());

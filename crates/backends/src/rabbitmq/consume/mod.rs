@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use self::delivery::Fetched;
 use self::rescue::Orphans;
 pub(super) use self::rescue::run as run_rescue;
-pub(super) use self::session::{State, run};
+pub(super) use self::session::{State, run, windows};
 use super::error::closed;
 use super::routing::Key;
 use super::topology::Source;

@@ -10,6 +10,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
+use postrider_core::ports::Window;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::warn;
@@ -287,6 +288,14 @@ async fn open_once(
         )
         .await?;
     Ok((channel, consumer))
+}
+
+pub(in super::super) fn windows(options: Prefetch) -> Vec<Window> {
+    let window = |source: Source| Window {
+        queue: source.queue(),
+        packs: Some(prefetch(source, options).into()),
+    };
+    Source::all().into_iter().map(window).collect()
 }
 
 /// Never 0, which would mean without a bound.

@@ -37,7 +37,7 @@ mod reservations;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use postrider_core::id::EndpointId;
+use postrider_core::id::{EndpointId, MessageId};
 use postrider_core::pair::{ChainId, PairKey, PairRecord, Verdict};
 use postrider_core::ports::{
     Answer, BreakerRecord, Claim, Limits, PortError, Probe, RateGrant, RateRequest, Reservation,
@@ -130,6 +130,19 @@ impl Limits for RedisLimits {
 
     async fn release(&self, key: &ReservationKey) -> Result<(), PortError> {
         match self.reservations.release(key) {
+            Some(call) => self.run(Asked::Write, &call).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn lapse(
+        &self,
+        now: Timestamp,
+        key: &ReservationKey,
+        message: MessageId,
+        until: Timestamp,
+    ) -> Result<(), PortError> {
+        match self.reservations.lapse(now, key, message, until) {
             Some(call) => self.run(Asked::Write, &call).await,
             None => Ok(()),
         }

@@ -30,6 +30,7 @@ pub(super) struct Reservations {
     reserve: Atomic,
     complete: Atomic,
     release: Atomic,
+    lapse: Atomic,
 }
 
 /// What a reservation is named by, as scripts take it.
@@ -68,6 +69,7 @@ impl Reservations {
             reserve: script!("lua/reserve.lua"),
             complete: script!("lua/complete.lua"),
             release: script!("lua/release.lua"),
+            lapse: script!("lua/lapse.lua"),
         }
     }
 
@@ -144,6 +146,24 @@ impl Reservations {
         let base = self.base(key.partition);
         let keys: [&[u8]; 2] = [&base, &companion(&base)];
         Some(self.release.call(&keys).arg(kind).arg(digest))
+    }
+
+    pub(super) fn lapse(
+        &self,
+        now: Timestamp,
+        key: &ReservationKey,
+        message: MessageId,
+        until: Timestamp,
+    ) -> Option<Call<'_>> {
+        let [kind, digest] = Name::of(key)?.arguments();
+        let base = self.base(key.partition);
+        let keys: [&[u8]; 2] = [&base, &companion(&base)];
+        let call = self.lapse.call(&keys).arg(millis(now)).arg(kind);
+        Some(
+            call.arg(digest)
+                .arg(&message.as_bytes()[..])
+                .arg(millis(until)),
+        )
     }
 }
 

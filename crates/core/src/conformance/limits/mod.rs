@@ -30,6 +30,8 @@ macro_rules! conformance_limits {
             a_key_and_an_event_id_are_forgotten_each_at_its_time
             a_release_lets_the_next_caller_begin
             a_release_takes_nothing_from_another_reservation
+            what_has_lapsed_is_resumed_before_its_lease_ends
+            a_lapse_touches_no_other_reservation
             partitions_are_apart
             answers_are_replayed_to_the_byte
             a_reservation_tells_the_registry_version

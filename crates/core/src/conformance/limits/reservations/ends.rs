@@ -132,6 +132,57 @@ pub async fn a_release_takes_nothing_from_another_reservation(fixture: &dyn Fixt
     );
 }
 
+/// A try that ended without a result need not be waited for: it is resumed under its own identifier.
+pub async fn what_has_lapsed_is_resumed_before_its_lease_ends(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let (partition, key) = (stage.partition(), stage.key());
+    for (keyed, event) in [(true, Some("evt-1")), (false, Some("evt-2"))] {
+        let wish = stage.wish(partition, keyed.then_some(key), event);
+        assert_eq!(stage.reserve(&wish).await, FRESH);
+        let soon = stage.now() + SHORT;
+        stage.lapse(&wish, wish.candidate, soon).await;
+        let later = wish.lease_until;
+        stage.lapse(&wish, wish.candidate, later).await;
+        assert_eq!(
+            stage.reserve_again(&wish).await,
+            Reserved::Pending { until: soon },
+            "never made longer"
+        );
+        stage.time.pass_until(soon).await;
+        let first = wish.candidate;
+        assert_eq!(
+            stage.reserve_again(&wish).await,
+            Reserved::Resume { first, version: 0 }
+        );
+    }
+}
+
+/// What is done stays done, and what is another message's, or not there, is left alone.
+pub async fn a_lapse_touches_no_other_reservation(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let partition = stage.partition();
+    let [key_a, key_b, key_c] = [stage.key(), stage.key(), stage.key()];
+    let now = stage.now();
+    let pending = stage.wish(partition, Some(key_a), None);
+    assert_eq!(stage.reserve(&pending).await, FRESH);
+    let stranger = stage.wish(partition, Some(key_a), None);
+    stage.lapse(&pending, stranger.candidate, now).await;
+    let until = pending.lease_until;
+    assert_eq!(
+        stage.reserve_again(&pending).await,
+        Reserved::Pending { until }
+    );
+    let done = stage.wish(partition, Some(key_b), None);
+    stage.reserve(&done).await;
+    let answer = answer(done.candidate, now);
+    stage.complete(&done, &answer).await;
+    stage.lapse(&done, done.candidate, now).await;
+    assert_eq!(stage.reserve_again(&done).await, Reserved::Done(answer));
+    let nothing = stage.wish(partition, Some(key_c), None);
+    stage.lapse(&nothing, nothing.candidate, now).await;
+    assert_eq!(stage.reserve(&nothing).await, FRESH);
+}
+
 /// Reservations and answers are durable when their calls return.
 pub async fn reservations_survive_a_crash(fixture: &dyn Fixture) {
     let mut stage = Stage::open(fixture).await;

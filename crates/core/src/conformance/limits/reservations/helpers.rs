@@ -47,6 +47,13 @@ impl Stage<'_> {
         }
     }
 
+    pub(super) async fn lapse(&mut self, wish: &Reservation, message: MessageId, until: Timestamp) {
+        let now = self.now();
+        let limits = &self.ports.limits;
+        let lapsed = limits.lapse(now, &wish.key, message, until).await;
+        lapsed.unwrap();
+    }
+
     /// The same wish by another caller, whose new thing would have another name.
     pub(super) fn again(&mut self, wish: &Reservation) -> Reservation {
         let now = self.now();
