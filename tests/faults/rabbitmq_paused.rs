@@ -56,6 +56,16 @@ pub(crate) async fn run(_: Form) {
     sleep(AFTER).await;
     let repeated = load.stop().await;
 
+    for second in 0..40 {
+        let at = stopped - STEADY + Duration::from_secs(second);
+        let to = at + Duration::from_secs(1);
+        println!(
+            "{second} {:.0} {:.0}",
+            Times::of_acceptance(&stage.ledger).rate(at, to),
+            Times::of_arrivals(&stage.receiver).rate(at, to)
+        );
+    }
+    println!("{:?}", back - stopped);
     let again = |times: &Times| {
         let normal = times.rate(stopped - STEADY, stopped);
         times.back_after(back, normal, SHARE)
