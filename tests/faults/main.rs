@@ -18,6 +18,13 @@
     reason = "in a test a panic is the report, and so are figures"
 )]
 
+mod answers_lost;
+mod channel_closed;
+mod failing;
+mod memory_alarm;
+mod mid_frame;
+mod queue_deleted;
+mod rabbitmq_paused;
 mod rabbitmq_restarts;
 #[allow(dead_code, reason = "what scenarios share; not each needs all of it")]
 mod stage;
@@ -65,7 +72,6 @@ const fn short(name: &'static str, run: Run) -> Scenario {
 }
 
 /// Only with `--all`, or asked for by name.
-#[allow(dead_code, reason = "the first of them is on its way")]
 const fn long(name: &'static str, run: Run) -> Scenario {
     Scenario {
         name,
@@ -74,9 +80,24 @@ const fn long(name: &'static str, run: Run) -> Scenario {
     }
 }
 
-const SCENARIOS: &[Scenario] = &[short("rabbitmq_restarts", |form| {
-    Box::pin(rabbitmq_restarts::run(form))
-})];
+const SCENARIOS: &[Scenario] = &[
+    short("rabbitmq_restarts", |form| {
+        Box::pin(rabbitmq_restarts::run(form))
+    }),
+    short("answers_lost", |form| Box::pin(answers_lost::run(form))),
+    short("memory_alarm", |form| {
+        Box::pin(memory_alarm::with_store(form))
+    }),
+    long("memory_alarm_no_store", |form| {
+        Box::pin(memory_alarm::without_store(form))
+    }),
+    long("rabbitmq_paused", |form| {
+        Box::pin(rabbitmq_paused::run(form))
+    }),
+    long("mid_frame", |form| Box::pin(mid_frame::run(form))),
+    long("channel_closed", |form| Box::pin(channel_closed::run(form))),
+    long("queue_deleted", |form| Box::pin(queue_deleted::run(form))),
+];
 
 fn main() {
     let mut arguments = Arguments::from_args();

@@ -6,7 +6,7 @@ use std::thread;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::prepared;
+use super::{Management, prepared};
 
 /// Vhosts of the suites begin so, followed by the process that made them. The slash has to be escaped in URLs.
 const PREFIX: &str = "e2e/";
@@ -50,6 +50,13 @@ impl Vhost {
             .rsplit_once('@')
             .map_or("", |(before, _)| before);
         format!("{credentials}@{address}/{}", escaped(&self.name))
+    }
+
+    pub(super) fn management(&self) -> Management {
+        Management {
+            api: self.api.clone(),
+            vhost: self.name.clone(),
+        }
     }
 
     pub(super) async fn server_pid(&self) -> i32 {
@@ -108,7 +115,7 @@ async fn sweep(api: &str) {
     }
 }
 
-async fn call(api: &str, method: Method, path: &str, body: &Value) -> Value {
+pub(super) async fn call(api: &str, method: Method, path: &str, body: &Value) -> Value {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().no_proxy().build().unwrap();
     let request = client.request(method.clone(), format!("{api}/api/{path}"));
@@ -124,7 +131,7 @@ async fn call(api: &str, method: Method, path: &str, body: &Value) -> Value {
     response.json().await.unwrap_or_default()
 }
 
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     name.replace('/', "%2F")
 }
 

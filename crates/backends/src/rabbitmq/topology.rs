@@ -39,7 +39,7 @@ const RETURNED: &str = "pr.v1.returned";
 const QUARANTINE: &str = "pr.v1.quarantine";
 const QUARANTINE_RETURNED: &str = "pr.v1.quarantine.returned";
 const RETRY: &str = "pr.v1.retry";
-const DEAD: &str = "pr.v1.dead";
+pub(super) const DEAD: &str = "pr.v1.dead";
 /// Out of reach, and a number that every version takes.
 const DELIVERY_LIMIT: i32 = i32::MAX;
 
@@ -51,6 +51,9 @@ pub(super) const TURN: &str = "pr.v1.turn";
 
 /// Exists if and only if somebody has declared the topology before.
 pub(super) const FIRST_QUEUE: &str = "pr.v1.events.0";
+
+/// What is declared last.
+pub(super) const LAST_QUEUE: &str = QUARANTINE_RETURNED;
 
 #[derive(Debug)]
 pub(super) struct Queue {
