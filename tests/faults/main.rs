@@ -19,8 +19,10 @@
 )]
 
 mod rabbitmq_restarts;
+mod redis_restarts;
 #[allow(dead_code, reason = "what scenarios share; not each needs all of it")]
 mod stage;
+mod store;
 #[allow(dead_code, reason = "what scenarios share; not each needs all of it")]
 mod watch;
 
@@ -74,9 +76,12 @@ const fn long(name: &'static str, run: Run) -> Scenario {
     }
 }
 
-const SCENARIOS: &[Scenario] = &[short("rabbitmq_restarts", |form| {
-    Box::pin(rabbitmq_restarts::run(form))
-})];
+const SCENARIOS: &[Scenario] = &[
+    short("rabbitmq_restarts", |form| {
+        Box::pin(rabbitmq_restarts::run(form))
+    }),
+    short("redis_restarts", |form| Box::pin(redis_restarts::run(form))),
+];
 
 fn main() {
     let mut arguments = Arguments::from_args();
