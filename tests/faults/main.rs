@@ -18,8 +18,13 @@
     reason = "in a test a panic is the report, and so are figures"
 )]
 
+mod attempt_six;
+mod log_store_away;
 mod rabbitmq_restarts;
+mod redis_cluster;
+mod redis_flushed;
 mod redis_restarts;
+mod redis_unwell;
 #[allow(dead_code, reason = "what scenarios share; not each needs all of it")]
 mod stage;
 mod store;
@@ -81,6 +86,19 @@ const SCENARIOS: &[Scenario] = &[
         Box::pin(rabbitmq_restarts::run(form))
     }),
     short("redis_restarts", |form| Box::pin(redis_restarts::run(form))),
+    short("redis_flushed", |form| Box::pin(redis_flushed::run(form))),
+    short("redis_paused", |form| Box::pin(redis_unwell::paused(form))),
+    long("redis_slow", |form| Box::pin(redis_unwell::slow(form))),
+    long("redis_read_only", |form| {
+        Box::pin(redis_unwell::read_only(form))
+    }),
+    long("redis_full", |form| Box::pin(redis_unwell::full(form))),
+    long("redis_full_of_log", |form| {
+        Box::pin(redis_unwell::full_of_log(form))
+    }),
+    long("attempt_six", |form| Box::pin(attempt_six::run(form))),
+    long("redis_cluster", |form| Box::pin(redis_cluster::run(form))),
+    long("log_store_away", |form| Box::pin(log_store_away::run(form))),
 ];
 
 fn main() {

@@ -112,7 +112,6 @@ impl Running {
     }
 
     /// How long the slowest answer took that came since this was asked last.
-    #[must_use]
     pub fn take_longest_answer(&self) -> Duration {
         std::mem::take(&mut *self.shared.longest.lock())
     }
