@@ -65,9 +65,13 @@ impl Settings {
     }
 
     fn command(&self) -> Command {
+        self.command_of(&["serve"])
+    }
+
+    fn command_of(&self, arguments: &[&str]) -> Command {
         let mut parts = self.wrapper.iter().map(PathBuf::from).chain([binary()]);
         let mut command = Command::new(parts.next().expect("at least the binary"));
-        command.args(parts).arg("serve").env_clear();
+        command.args(parts).args(arguments).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("POSTRIDER_JWT_SECRET", JWT_SECRET);
         command
@@ -136,6 +140,19 @@ impl Server {
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             log,
         }
+    }
+
+    /// Runs another command of the binary to its end, with the same settings: whether it succeeded, and what it said.
+    pub async fn run(settings: &Settings, arguments: &[&str]) -> (bool, String) {
+        let mut command = settings.command_of(arguments);
+        command.kill_on_drop(true).stdin(Stdio::null());
+        let output = timeout(PATIENCE, command.output())
+            .await
+            .expect("it ends")
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        (output.status.success(), said)
     }
 
     /// Runs to the end, for starts that are meant to fail: the exit code and what was said.
