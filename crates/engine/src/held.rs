@@ -12,6 +12,8 @@ use postrider_core::ports::{Pack, Receipt, Window};
 use postrider_core::time::Timestamp;
 use prometheus::{IntGauge, IntGaugeVec};
 
+use crate::pack::Settled;
+
 /// All packs of this process.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -146,6 +148,8 @@ pub(crate) struct Load {
 struct State {
     /// Pieces of work that are not requests, but lead to some or settle them.
     others: usize,
+    /// Some of it could not be settled: the pack must come again, whatever becomes of the rest.
+    must_return: bool,
     under_way: usize,
     /// By number; `None` where it has ended.
     requests: Vec<Option<Request>>,
@@ -171,13 +175,16 @@ impl Load {
     /// Must exist for as long as anything is to be done about the pack.
     pub(crate) fn unfinished(&self) -> Unfinished<'_> {
         self.state.lock().others += 1;
-        Unfinished(self)
+        Unfinished {
+            load: self,
+            is_settled: false,
+        }
     }
 
     /// When the oldest of its requests was begun, where nothing is unfinished but requests from before `by`.
     pub(crate) fn pinned_since(&self, by: Timestamp) -> Option<Timestamp> {
         let state = self.state.lock();
-        if state.others > 0 || state.under_way == 0 {
+        if state.must_return || state.others > 0 || state.under_way == 0 {
             return None;
         }
         let begun = || state.requests.iter().flatten().map(|request| request.begun);
@@ -190,23 +197,32 @@ impl Load {
     pub(crate) fn requests(&self) -> Option<Vec<Request>> {
         let state = self.state.lock();
         let requests = || state.requests.iter().flatten().cloned().collect();
-        (state.others == 0).then(requests)
+        (state.others == 0 && !state.must_return).then(requests)
     }
 }
 
 /// A piece of a pack's work.
 #[derive(Debug)]
-pub(crate) struct Unfinished<'a>(&'a Load);
+pub(crate) struct Unfinished<'a> {
+    load: &'a Load,
+    is_settled: bool,
+}
 
 impl<'a> Unfinished<'a> {
+    /// How it ended. What is dropped without it, in a panic, was not settled.
+    pub(crate) fn end(mut self, how: Settled) -> Settled {
+        self.is_settled = how == Settled::Yes;
+        how
+    }
+
     /// A further piece of the same pack.
     pub(crate) fn another(&self) -> Self {
-        self.0.unfinished()
+        self.load.unfinished()
     }
 
     /// Makes it a request for as long as the result lives.
     pub(crate) fn request(&self, item: &Item, target: &Target, begun: Timestamp) -> UnderWay<'a> {
-        let mut state = self.0.state.lock();
+        let mut state = self.load.state.lock();
         state.others -= 1;
         state.under_way += 1;
         state.requests.push(Some(Request {
@@ -215,7 +231,7 @@ impl<'a> Unfinished<'a> {
             begun,
         }));
         UnderWay {
-            load: self.0,
+            load: self.load,
             number: state.requests.len() - 1,
         }
     }
@@ -223,7 +239,9 @@ impl<'a> Unfinished<'a> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().others -= 1;
+        let mut state = self.load.state.lock();
+        state.others -= 1;
+        state.must_return |= !self.is_settled;
     }
 }
 
@@ -315,10 +333,31 @@ mod tests {
         drop(young);
         assert_eq!(load.pinned_since(later), None, "it is being settled");
         assert!(load.requests().is_none(), "and durable nowhere else");
-        drop(second);
+        second.end(Settled::Yes);
         assert_eq!(load.pinned_since(later), Some(NOW));
         drop(request);
-        drop(first);
+        first.end(Settled::Yes);
         assert_eq!(load.pinned_since(later), None, "all is done");
+    }
+
+    #[test]
+    fn a_pack_of_which_something_could_not_be_settled_stays() {
+        let item = samples::item(Work::Match);
+        let later = NOW + Duration::from_secs(3);
+        let fates: [fn(Unfinished<'_>); 2] = [
+            |piece| {
+                let _ = piece.end(Settled::No);
+            },
+            |panicked| drop(panicked),
+        ];
+        for fate in fates {
+            let load = Load::new(pack(1, b"").receipt, 0);
+            let hangs = load.unfinished();
+            let fails = hangs.another();
+            let _request = hangs.request(&item, &samples::target(1, NOW), NOW);
+            fate(fails);
+            assert_eq!(load.pinned_since(later), None);
+            assert!(load.requests().is_none());
+        }
     }
 }

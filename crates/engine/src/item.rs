@@ -30,6 +30,31 @@ pub(crate) enum Guard {
     None,
     /// Perhaps: every attempt is claimed first.
     Claim,
+    /// Perhaps, and this is a trial: an attempt that is somebody else's is not put off, because it was not tried.
+    Trial,
+}
+
+/// Ends the process where a test has asked for it: what is tested is what becomes of the others.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is to skip the drain and every destructor"
+)]
+pub(crate) fn touch(context: &Context, items: &[Item]) {
+    let Some(marker) = context
+        .config
+        .abort_on
+        .as_deref()
+        .filter(|marker| !marker.is_empty())
+    else {
+        return;
+    };
+    let has_it = |item: &Item| {
+        let mut places = item.event.payload.windows(marker.len());
+        places.any(|place| place == marker)
+    };
+    if items.iter().any(has_it) {
+        std::process::abort();
+    }
 }
 
 pub(crate) async fn settle(
@@ -39,51 +64,50 @@ pub(crate) async fn settle(
     unfinished: Unfinished<'_>,
 ) -> Settled {
     match &item.work {
-        Work::Match => settle_event(context, item, guard, unfinished).await,
+        Work::Match => match targets_of(context, item, guard).await {
+            Ok(targets) => settle_targets(context, item, targets, guard, unfinished).await,
+            Err(end) => unfinished.end(end),
+        },
         // Work that was handed off may be carried twice: always claimed.
         Work::Targets(targets) => {
-            settle_targets(context, item, targets.clone(), Guard::Claim, unfinished).await
+            let guard = match guard {
+                Guard::None => Guard::Claim,
+                guard => guard,
+            };
+            settle_targets(context, item, targets.clone(), guard, unfinished).await
         }
-        Work::Dead(note) => dead::file(context, &item.event, note).await,
+        Work::Dead(note) => unfinished.end(dead::file(context, &item.event, note).await),
     }
 }
 
-async fn settle_event(
-    context: &Context,
-    item: &Item,
-    guard: Guard,
-    unfinished: Unfinished<'_>,
-) -> Settled {
+/// Whom an event is for; the error is how it ended without anybody.
+async fn targets_of(context: &Context, item: &Item, guard: Guard) -> Result<Vec<Target>, Settled> {
     let event = &item.event;
     let now = context.now();
     if let Some(due) = event.deliver_at.filter(|due| *due > now) {
-        return put_off(
-            context,
-            plan::again(item, Work::Match, Until::Exactly(due)),
-            "scheduled",
-        )
-        .await;
+        let later = plan::again(item, Work::Match, Until::Exactly(due));
+        return Err(put_off(context, later, "scheduled").await);
     }
     let app = match context.cache.app(event.app, event.registry_version).await {
         Ok(Some(app)) => app,
-        Ok(None) => return Settled::Yes,
-        Err(error) => return unknown(context, item, &error, "registry_away").await,
+        Ok(None) => return Err(Settled::Yes),
+        Err(error) => return Err(unknown(context, item, &error, "registry_away").await),
     };
-    if guard == Guard::Claim {
+    if guard != Guard::None {
         remember_event(context, item).await;
         if let Err(error) = cancel_what_no_longer_matches(context, item, &app).await {
-            return unknown(context, item, &error, "store_away").await;
+            return Err(unknown(context, item, &error, "store_away").await);
         }
     }
     let targets = plan::first_targets(event, &app, now);
     if targets.len() > plan::CHUNK {
-        return put_off_all(context, plan::chunks(item, targets), "chunk").await;
+        return Err(put_off_all(context, plan::chunks(item, targets), "chunk").await);
     }
-    settle_targets(context, item, targets, guard, unfinished).await
+    Ok(targets)
 }
 
 /// Ingest records a message after it was accepted; if it died in between, this is the record.
-async fn remember_event(context: &Context, item: &Item) {
+pub(crate) async fn remember_event(context: &Context, item: &Item) {
     let record = LogRecord::Message(MessageRecord::from(Arc::clone(&item.event)));
     context
         .recorder
@@ -147,19 +171,16 @@ async fn settle_targets(
     let put_off: Vec<HandOff> = waiting.collect();
     let deliveries = due.iter().map(|target| {
         let unfinished = unfinished.another();
-        contained(deliver::run(context, item, target, guard, unfinished))
+        async move {
+            let run = deliver::run(context, item, target, guard, &unfinished);
+            let how = contained(run).await;
+            unfinished.end(how)
+        }
     });
     let deliveries = join_all(deliveries);
-    let put_off = async {
-        let _unfinished = unfinished;
-        put_off_all(context, put_off, "not_yet").await
-    };
+    let put_off = async { unfinished.end(put_off_all(context, put_off, "not_yet").await) };
     let (ends, waits) = tokio::join!(deliveries, put_off);
-    if waits == Settled::No || ends.contains(&Settled::No) {
-        Settled::No
-    } else {
-        Settled::Yes
-    }
+    Settled::all(ends.into_iter().chain([waits]))
 }
 
 /// Whom an event is for cannot be said now: it is put off as it is, since it was to be matched.

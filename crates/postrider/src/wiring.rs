@@ -37,7 +37,7 @@ use crate::failure::{Failure, plain};
 use crate::installation::Installation;
 use crate::server::Server;
 use crate::systemd::Watchdog;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{BrokerLosses, Health, Metrics};
 
 /// What is left of the grace period for the steps after the drain.
 const FOR_CLOSING: Duration = Duration::from_secs(5);
@@ -99,9 +99,17 @@ impl Node {
         let cache = Arc::new(RegistryCache::new(Arc::clone(&ports.registry)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Metrics::new().context("metrics cannot be set up")?;
+        if let Installation::Shared(shared) = &installation {
+            shared.show(&metrics).context("metrics cannot be set up")?;
+        }
         let draining = CancellationToken::new();
         let health = Health::new(ports.clone(), config.process.roles, draining.clone());
         let chores = Chores::default();
+        if let Installation::Shared(shared) = &installation {
+            let losses = BrokerLosses::new(Arc::clone(&shared.broker));
+            let registered = losses.and_then(|losses| metrics.registry.register(Box::new(losses)));
+            registered.context("metrics cannot be set up")?;
+        }
         if let Installation::Shared(shared) = &installation
             && let Some(joining) = Joining::begin(shared.clone()).await
         {
@@ -293,8 +301,17 @@ fn engine_config(config: &Config) -> EngineConfig {
         prefetch: config.delivery.prefetch,
         request_timeout: config.delivery.request_timeout,
         schedule: config.delivery.schedule.clone(),
+        abort_on: abort_on().map(Into::into),
         ..EngineConfig::default()
     }
+}
+
+/// Lets a test kill a process by a payload. No setting: a release does not look at it.
+fn abort_on() -> Option<String> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    std::env::var("POSTRIDER_TEST_ABORT_ON").ok()
 }
 
 /// The listening sockets, open before anything else is begun.

@@ -4,6 +4,7 @@
 
 mod apart;
 mod api;
+mod deleted;
 mod installing;
 mod packing;
 mod proxy;
