@@ -23,6 +23,7 @@ mod attempt_six;
 mod channel_closed;
 mod failing;
 mod log_store_away;
+mod mass_hang;
 mod memory_alarm;
 mod mid_frame;
 mod queue_deleted;
@@ -118,6 +119,7 @@ const SCENARIOS: &[Scenario] = &[
     long("attempt_six", |form| Box::pin(attempt_six::run(form))),
     long("redis_cluster", |form| Box::pin(redis_cluster::run(form))),
     long("log_store_away", |form| Box::pin(log_store_away::run(form))),
+    long("mass_hang", |form| Box::pin(mass_hang::run(form))),
 ];
 
 fn main() {

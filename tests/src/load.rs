@@ -8,8 +8,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use reqwest::Response;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::ledger::Accepted;
 use crate::{Addresses, Api, Ledger, Tenant};
@@ -85,8 +85,28 @@ impl Load {
     /// Starts the clients; what is accepted is noted in `ledger`.
     #[must_use]
     pub fn start(self, api: &Api, addresses: &Addresses, ledger: &Ledger) -> Running {
-        let clients = self.clients;
-        let shared = Arc::new(Shared {
+        let shared = self.share(api, addresses, ledger);
+        let clients = 0..shared.load.clients;
+        let clients = clients.map(|_| tokio::spawn(client(Arc::clone(&shared))));
+        Running {
+            clients: clients.collect(),
+            shared,
+        }
+    }
+
+    /// The same in an open loop: one event each `pause`, whatever has become of those before. `clients` bounds how many
+    /// are under way; where that is reached, the loop is not open any more.
+    #[must_use]
+    pub fn start_open(self, api: &Api, addresses: &Addresses, ledger: &Ledger) -> Running {
+        let shared = self.share(api, addresses, ledger);
+        Running {
+            clients: vec![tokio::spawn(pace(Arc::clone(&shared)))],
+            shared,
+        }
+    }
+
+    fn share(self, api: &Api, addresses: &Addresses, ledger: &Ledger) -> Arc<Shared> {
+        Arc::new(Shared {
             load: self,
             api: api.clone(),
             addresses: addresses.clone(),
@@ -95,12 +115,7 @@ impl Load {
             stop: AtomicBool::new(false),
             unknown: AtomicUsize::new(0),
             longest: Mutex::default(),
-        });
-        let clients = (0..clients).map(|_| tokio::spawn(client(Arc::clone(&shared))));
-        Running {
-            clients: clients.collect(),
-            shared,
-        }
+        })
     }
 }
 
@@ -139,6 +154,27 @@ async fn client(shared: Arc<Shared>) {
         }
         send(&shared, number).await;
         sleep(shared.load.pause).await;
+    }
+}
+
+async fn pace(shared: Arc<Shared>) {
+    let begun = Instant::now();
+    let mut under_way = JoinSet::new();
+    for number in 0..shared.load.total {
+        if shared.stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let since = shared.load.pause * u32::try_from(number).unwrap();
+        sleep_until(begun + since).await;
+        while under_way.try_join_next().is_some() {}
+        if under_way.len() >= shared.load.clients {
+            under_way.join_next().await;
+        }
+        let shared = Arc::clone(&shared);
+        under_way.spawn(async move { send(&shared, number).await });
+    }
+    while let Some(sent) = under_way.join_next().await {
+        sent.unwrap();
     }
 }
 
