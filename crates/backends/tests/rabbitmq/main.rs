@@ -4,6 +4,7 @@
 
 mod apart;
 mod api;
+mod by_hand;
 mod installing;
 mod packing;
 mod proxy;
