@@ -1,7 +1,6 @@
 //! The loop that takes work: as much as there is room for, and no more.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use postrider_core::ports::{Leased, Pack};
@@ -9,6 +8,7 @@ use postrider_core::time::Timestamp;
 use tracing::{info, warn};
 
 use crate::context::Context;
+use crate::held::{Load, Totals};
 use crate::pack;
 
 /// Packs taken per call, so that the bound on bytes is looked at often enough.
@@ -18,19 +18,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The wall clock is looked at this often: it may be set forward, or go on while the machine sleeps, and timers do not.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// What this process holds.
-#[derive(Debug, Default)]
-struct Held {
-    packs: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
 pub(crate) async fn run(context: Arc<Context>) {
     registry_seen(&context).await;
-    let held = Arc::new(Held::default());
     let mut pause = None;
     while !context.stopping.is_cancelled() {
-        let room = room(&context, &held);
+        let room = room(&context);
         if room == 0 {
             tokio::select! {
                 () = context.room.notified() => {}
@@ -45,7 +37,7 @@ pub(crate) async fn run(context: Arc<Context>) {
                 }
                 let full = leased.packs.len() == room;
                 let next_due = leased.next_due;
-                spawn(&context, &held, leased);
+                spawn(&context, leased);
                 if !full {
                     wait(&context, next_due).await;
                 }
@@ -80,23 +72,20 @@ async fn registry_seen(context: &Context) {
     }
 }
 
-fn room(context: &Context, held: &Held) -> usize {
-    if held.bytes.load(Relaxed) >= context.config.prefetch_bytes {
+fn room(context: &Context) -> usize {
+    let Totals { packs, bytes, .. } = context.held.totals();
+    if bytes >= context.config.prefetch_bytes {
         return 0;
     }
-    context
-        .config
-        .prefetch
-        .saturating_sub(held.packs.load(Relaxed))
-        .min(BATCH)
+    context.config.prefetch.saturating_sub(packs).min(BATCH)
 }
 
-fn spawn(context: &Arc<Context>, held: &Arc<Held>, leased: Leased) {
+fn spawn(context: &Arc<Context>, leased: Leased) {
     for pack in leased.packs {
-        let hold = Hold::new(context, held, &pack);
+        let hold = Hold::new(context, &pack);
         let context = Arc::clone(context);
         context.packs.clone().spawn(async move {
-            pack::run(&context, pack).await;
+            pack::run(&context, pack, &hold.load).await;
             drop(hold);
         });
     }
@@ -127,28 +116,21 @@ async fn sleep(context: &Context, pause: Duration) {
 /// Counts a pack as held for as long as it lives.
 struct Hold {
     context: Arc<Context>,
-    held: Arc<Held>,
-    bytes: usize,
+    load: Arc<Load>,
 }
 
 impl Hold {
-    fn new(context: &Arc<Context>, held: &Arc<Held>, pack: &Pack) -> Self {
-        held.packs.fetch_add(1, Relaxed);
-        held.bytes.fetch_add(pack.bytes.len(), Relaxed);
-        context.metrics.packs.inc();
+    fn new(context: &Arc<Context>, pack: &Pack) -> Self {
         Self {
             context: Arc::clone(context),
-            held: Arc::clone(held),
-            bytes: pack.bytes.len(),
+            load: context.held.take(pack),
         }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.held.packs.fetch_sub(1, Relaxed);
-        self.held.bytes.fetch_sub(self.bytes, Relaxed);
-        self.context.metrics.packs.dec();
+        self.context.held.end(&self.load);
         self.context.room.notify_one();
     }
 }

@@ -13,11 +13,13 @@ use tokio_util::task::TaskTracker;
 use crate::acker::Acker;
 use crate::config::EngineConfig;
 use crate::gate::Gate;
+use crate::held::Held;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
 use crate::prepared::PreparedEndpoints;
 use crate::recorder::Recorder;
 use crate::sender::Sender;
+use crate::suspects;
 use crate::trial::Untried;
 
 /// What an engine is made of.
@@ -49,6 +51,7 @@ pub(crate) struct Context {
     pub(crate) untried: Untried,
     /// One permit per request under way.
     pub(crate) slots: Semaphore,
+    pub(crate) held: Held,
     /// The packs being worked on.
     pub(crate) packs: TaskTracker,
     /// Told whenever a pack has been let go.
@@ -68,6 +71,9 @@ impl Context {
         let recorder =
             Recorder::start(&parts.ports, Arc::clone(&parts.clock), &metrics, background);
         let acker = Acker::start(Arc::clone(&parts.ports.broker), background);
+        let gate = Gate::new(parts.config.request_timeout, &metrics.suspects);
+        let windows = parts.ports.broker.windows();
+        let held = Held::new(windows, &metrics.packs, &metrics.packs_by_queue);
         Ok(Self {
             slots: Semaphore::new(parts.config.slots),
             ports: parts.ports,
@@ -76,7 +82,8 @@ impl Context {
             sender: parts.sender,
             observer: parts.observer,
             config: parts.config,
-            gate: Gate::default(),
+            gate,
+            held,
             untried: Untried::default(),
             prepared: PreparedEndpoints::default(),
             packs: TaskTracker::new(),
@@ -101,6 +108,11 @@ impl Context {
             .span()
             .mul_f64(postrider_core::ladder::MAX_STRETCH);
         now + stretched + Duration::from_secs(24 * 3600)
+    }
+
+    /// How many requests an endpoint may have that has let one run into its deadline.
+    pub(crate) fn probes(&self) -> u32 {
+        suspects::probes(self.slots.available_permits(), self.config.slots)
     }
 
     /// Lets the background tasks finish what they were given, and end.

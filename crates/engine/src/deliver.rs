@@ -1,13 +1,15 @@
 //! One delivery: one message, one endpoint, one attempt.
 //!
 //! ```text
+//!  does it answer? ── it seems to hang ──▶ put off, unclaimed
+//!    │
 //!  slot? ── stopping ──▶ put off, unclaimed
 //!    │
 //!  ours? ── done, or somebody else's ──▶ nothing, or put off until their lease ends
 //!    │
 //!  still wanted? ── no ──▶ canceled, unknown ──▶ released
 //!    │
-//!  gate? ── not before t ──▶ released until t
+//!  does it still answer? ── no ──▶ released until what hangs has ended
 //!    │
 //!  sign and send ── cut off ──▶ released
 //!    │
@@ -41,6 +43,7 @@ use tracing::warn;
 use crate::context::Context;
 use crate::dead;
 use crate::gate::Admission;
+use crate::held::Unfinished;
 use crate::item::{Guard, put_off};
 use crate::observer::Observation;
 use crate::pack::Settled;
@@ -58,14 +61,28 @@ pub(crate) const KEEP_ENDED_PAIR: Duration = Duration::from_secs(600);
 const SLOT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes one attempt and settles it.
-pub(crate) async fn run(context: &Context, item: &Item, target: &Target, guard: Guard) -> Settled {
+pub(crate) async fn run(
+    context: &Context,
+    item: &Item,
+    target: &Target,
+    guard: Guard,
+    unfinished: &Unfinished<'_>,
+) -> Settled {
+    let now = context.now();
+    let pass = match context.gate.admit(target.endpoint, now, context.probes()) {
+        Admission::Go(pass) => pass,
+        Admission::NotBefore(end) => {
+            let until = plan::after_hanging(target.due, end, now);
+            return put_back(context, item, target, until, "suspect").await;
+        }
+    };
     let slot = tokio::select! {
         biased;
         slot = context.slots.acquire() => slot,
-        () = context.stopping.cancelled() => return put_back(context, item, target, Until::Now).await,
+        () = context.stopping.cancelled() => return put_back(context, item, target, Until::Now, "released").await,
         () = tokio::time::sleep(SLOT_PATIENCE) => {
             let pause = plan::pause(target.due, context.now());
-            return put_back(context, item, target, pause).await;
+            return put_back(context, item, target, pause, "released").await;
         }
     };
     if guard != Guard::None
@@ -77,20 +94,20 @@ pub(crate) async fn run(context: &Context, item: &Item, target: &Target, guard: 
     let endpoint = match wanted_by(context, item, target).await {
         Ok(Standing::Go(endpoint)) => endpoint,
         Ok(Standing::Canceled | Standing::Unknown) => return cancel(context, item, target).await,
-        Err(pause) => return release(context, item, target, pause).await,
-    };
-    let pass = match context.gate.admit(&endpoint, context.now()) {
-        Admission::Go(pass) => pass,
-        Admission::NotBefore(time) => {
-            return release(context, item, target, Until::Exactly(time)).await;
-        }
+        Err(pause) => return release(context, item, target, pause, "released").await,
     };
     let begun = context.now();
+    if let Err(end) = pass.begin(begun) {
+        let until = plan::after_hanging(target.due, end, begun);
+        return release(context, item, target, until, "suspect").await;
+    }
     count_wait(context, item, target, begun);
+    let under_way = unfinished.request(item, target, begun);
     let Some(reply) = send(context, item, &endpoint, begun).await else {
-        return release(context, item, target, Until::Now).await;
+        return release(context, item, target, Until::Now, "released").await;
     };
-    pass.finish(reply.is_success());
+    drop(under_way);
+    pass.finish(begun, &reply);
     drop(slot);
     settle(
         context,
@@ -244,14 +261,26 @@ async fn retry(context: &Context, made: &Made<'_>, due: Timestamp, until: Until)
 }
 
 /// The same target once more, guarded. Its pair is left alone: whoever has not claimed it cannot release it.
-async fn put_back(context: &Context, item: &Item, target: &Target, until: Until) -> Settled {
+async fn put_back(
+    context: &Context,
+    item: &Item,
+    target: &Target,
+    until: Until,
+    why: &'static str,
+) -> Settled {
     let later = plan::again(item, Work::Targets(vec![target.clone()]), until);
-    put_off(context, later, "released").await
+    put_off(context, later, why).await
 }
 
 /// The same target once more, after it was claimed; no attempt is used up.
-async fn release(context: &Context, item: &Item, target: &Target, until: Until) -> Settled {
-    if put_back(context, item, target, until).await == Settled::No {
+async fn release(
+    context: &Context,
+    item: &Item,
+    target: &Target,
+    until: Until,
+    why: &'static str,
+) -> Settled {
+    if put_back(context, item, target, until, why).await == Settled::No {
         return Settled::No;
     }
     let settlement = settlement(context, item, target, PairOutcome::Released);

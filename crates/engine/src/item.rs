@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::context::Context;
 use crate::dead;
 use crate::deliver;
+use crate::held::Unfinished;
 use crate::pack::{Settled, contained};
 use crate::plan;
 use crate::recorder::Outcome;
@@ -56,48 +57,53 @@ pub(crate) fn touch(context: &Context, items: &[Item]) {
     }
 }
 
-pub(crate) async fn settle(context: &Context, item: &Item, guard: Guard) -> Settled {
+pub(crate) async fn settle(
+    context: &Context,
+    item: &Item,
+    guard: Guard,
+    unfinished: Unfinished<'_>,
+) -> Settled {
     match &item.work {
-        Work::Match => settle_event(context, item, guard).await,
+        Work::Match => match targets_of(context, item, guard).await {
+            Ok(targets) => settle_targets(context, item, targets, guard, unfinished).await,
+            Err(end) => unfinished.end(end),
+        },
         // Work that was handed off may be carried twice: always claimed.
         Work::Targets(targets) => {
             let guard = match guard {
                 Guard::None => Guard::Claim,
                 guard => guard,
             };
-            settle_targets(context, item, targets.clone(), guard).await
+            settle_targets(context, item, targets.clone(), guard, unfinished).await
         }
-        Work::Dead(note) => dead::file(context, &item.event, note).await,
+        Work::Dead(note) => unfinished.end(dead::file(context, &item.event, note).await),
     }
 }
 
-async fn settle_event(context: &Context, item: &Item, guard: Guard) -> Settled {
+/// Whom an event is for; the error is how it ended without anybody.
+async fn targets_of(context: &Context, item: &Item, guard: Guard) -> Result<Vec<Target>, Settled> {
     let event = &item.event;
     let now = context.now();
     if let Some(due) = event.deliver_at.filter(|due| *due > now) {
-        return put_off(
-            context,
-            plan::again(item, Work::Match, Until::Exactly(due)),
-            "scheduled",
-        )
-        .await;
+        let later = plan::again(item, Work::Match, Until::Exactly(due));
+        return Err(put_off(context, later, "scheduled").await);
     }
     let app = match context.cache.app(event.app, event.registry_version).await {
         Ok(Some(app)) => app,
-        Ok(None) => return Settled::Yes,
-        Err(error) => return unknown(context, item, &error, "registry_away").await,
+        Ok(None) => return Err(Settled::Yes),
+        Err(error) => return Err(unknown(context, item, &error, "registry_away").await),
     };
     if guard != Guard::None {
         remember_event(context, item).await;
         if let Err(error) = cancel_what_no_longer_matches(context, item, &app).await {
-            return unknown(context, item, &error, "store_away").await;
+            return Err(unknown(context, item, &error, "store_away").await);
         }
     }
     let targets = plan::first_targets(event, &app, now);
     if targets.len() > plan::CHUNK {
-        return put_off_all(context, plan::chunks(item, targets), "chunk").await;
+        return Err(put_off_all(context, plan::chunks(item, targets), "chunk").await);
     }
-    settle_targets(context, item, targets, guard).await
+    Ok(targets)
 }
 
 /// Ingest records a message after it was accepted; if it died in between, this is the record.
@@ -154,6 +160,7 @@ async fn settle_targets(
     item: &Item,
     targets: Vec<Target>,
     guard: Guard,
+    unfinished: Unfinished<'_>,
 ) -> Settled {
     let now = context.now();
     let (due, early): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.due <= now);
@@ -162,11 +169,17 @@ async fn settle_targets(
         plan::again(item, Work::Targets(vec![target]), until)
     });
     let put_off: Vec<HandOff> = waiting.collect();
-    let deliveries = join_all(
-        due.iter()
-            .map(|target| contained(deliver::run(context, item, target, guard))),
-    );
-    let (ends, waits) = tokio::join!(deliveries, put_off_all(context, put_off, "not_yet"));
+    let deliveries = due.iter().map(|target| {
+        let unfinished = unfinished.another();
+        async move {
+            let run = deliver::run(context, item, target, guard, &unfinished);
+            let how = contained(run).await;
+            unfinished.end(how)
+        }
+    });
+    let deliveries = join_all(deliveries);
+    let put_off = async { unfinished.end(put_off_all(context, put_off, "not_yet").await) };
+    let (ends, waits) = tokio::join!(deliveries, put_off);
     Settled::all(ends.into_iter().chain([waits]))
 }
 

@@ -19,6 +19,7 @@ mod context;
 mod dead;
 mod deliver;
 mod gate;
+mod held;
 mod item;
 mod metrics;
 mod observer;
@@ -26,8 +27,10 @@ mod pack;
 mod plan;
 mod poison;
 mod prepared;
+mod pressure;
 mod recorder;
 mod sender;
+mod suspects;
 mod trial;
 
 pub mod http;
@@ -76,6 +79,7 @@ impl Engine {
         let context = Arc::new(Context::new(parts, &background)?);
         let consumer = TaskTracker::new();
         consumer.spawn(consume::run(Arc::clone(&context)));
+        consumer.spawn(pressure::run(Arc::clone(&context)));
         consumer.close();
         Ok(Self {
             context,

@@ -2,7 +2,8 @@
 
 use postrider_core::attempt::{Disposition, Failure};
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    core::Collector,
 };
 
 /// Seconds. Fine where deliveries usually are, coarse up to the longest deadline.
@@ -22,6 +23,10 @@ pub(crate) struct Metrics {
     pub(crate) retry_lateness: Histogram,
     pub(crate) in_flight: IntGauge,
     pub(crate) packs: IntGauge,
+    pub(crate) packs_by_queue: IntGaugeVec,
+    pub(crate) rehomed_packs: IntCounter,
+    pub(crate) rehomed_targets: IntCounter,
+    pub(crate) suspects: IntGauge,
     pub(crate) canceled: IntCounter,
     pub(crate) dead_letters: IntCounterVec,
     pub(crate) handed_off: IntCounterVec,
@@ -59,6 +64,13 @@ impl Metrics {
             )?,
             in_flight: with.gauge("requests_in_flight", "Requests under way.")?,
             packs: with.gauge("packs_held", "Packs of work held by this process.")?,
+            packs_by_queue: with.gauges("queue_packs_held", "Packs of work held by this process, by the queue that they came from.", "queue")?,
+            rehomed_packs: with.counter(
+                "rehomed_packs_total",
+                "Packs let go before their requests had ended, because these took long and pinned too much.",
+            )?,
+            rehomed_targets: with.counter("rehomed_targets_total", "Requests that went on without their packs.")?,
+            suspects: with.gauge("suspect_endpoints", "Endpoints from which requests are withheld, because those under way are not answered.")?,
             canceled: with.counter("canceled_total", "Deliveries canceled before a request was made.")?,
             dead_letters: with.counters("dead_letters_total", "Deliveries given up, by reason.", "reason")?,
             handed_off: with.counters("handed_off_total", "Work handed off to a later time, by why.", "why")?,
@@ -112,6 +124,15 @@ impl Registrar<'_> {
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.add(IntGauge::with_opts(opts(name, help))?)
+    }
+
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        self.add(IntGaugeVec::new(opts(name, help), &[label])?)
     }
 
     fn histogram(

@@ -1,15 +1,17 @@
 //! One pack: read it, work on all its items at once, let it go when each is settled.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use postrider_core::envelope;
 use postrider_core::message::Item;
 use postrider_core::ports::{Pack, PortError, Source};
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use tracing::{error, warn};
 
 use crate::context::Context;
+use crate::held::Load;
 use crate::item::{self, Guard};
 use crate::{poison, trial};
 
@@ -42,8 +44,9 @@ impl Settled {
     }
 }
 
-pub(crate) async fn run(context: &Arc<Context>, pack: Pack) {
-    match contained(settle(context, &pack)).await {
+pub(crate) async fn run(context: &Arc<Context>, pack: Pack, load: &Load) {
+    match contained(settle(context, &pack, load)).await {
+        _ if context.held.is_adrift(load) => {}
         Settled::Yes => context.acker.ack(pack.receipt).await,
         Settled::No | Settled::Held => give_back(context, &pack).await,
         Settled::Apart => {}
@@ -61,19 +64,24 @@ pub(crate) async fn contained(work: impl Future<Output = Settled>) -> Settled {
         })
 }
 
-async fn settle(context: &Arc<Context>, pack: &Pack) -> Settled {
+async fn settle(context: &Arc<Context>, pack: &Pack, load: &Load) -> Settled {
     match (pack.source, pack.earlier_deliveries) {
-        (Source::Quarantine, _) => return trial::run(context, &pack.bytes).await,
+        (Source::Quarantine, _) => return trial::run(context, pack).await,
         (Source::Work, DELIVERY_LIMIT..) => return quarantine(context, pack).await,
         (Source::Work, _) => {}
     }
     match envelope::decode(&pack.bytes) {
-        Ok(items) => settle_items(context, pack, items).await,
+        Ok(items) => settle_items(context, pack, items, load).await,
         Err(error) => poison::unreadable(context, &pack.bytes, &error).await,
     }
 }
 
-async fn settle_items(context: &Arc<Context>, pack: &Pack, items: Vec<Item>) -> Settled {
+async fn settle_items(
+    context: &Arc<Context>,
+    pack: &Pack,
+    items: Vec<Item>,
+    load: &Load,
+) -> Settled {
     item::touch(context, &items);
     let seen_before = pack.redelivered || pack.returned;
     let work = items.iter().map(|item| {
@@ -82,7 +90,7 @@ async fn settle_items(context: &Arc<Context>, pack: &Pack, items: Vec<Item>) -> 
         } else {
             Guard::None
         };
-        contained(item::settle(context, item, guard))
+        contained(item::settle(context, item, guard, load.unfinished()))
     });
     match Settled::all(join_all(work).await.into_iter()) {
         Settled::Held => quarantine(context, pack).await,

@@ -16,6 +16,8 @@ pub(crate) const CHUNK: usize = 256;
 /// Work that cannot be judged yet because a part of ours is away is looked at again after this long at least.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Work that goes on without its pack comes again this long after its requests must have ended: they are settled then.
+const BEHIND: Duration = Duration::from_secs(5);
 
 /// The first attempts of an event.
 pub(crate) fn first_targets(event: &Event, app: &AppSnapshot, now: Timestamp) -> Vec<Target> {
@@ -75,6 +77,23 @@ pub(crate) fn again(item: &Item, work: Work, until: Until) -> HandOff {
         },
         until,
     }
+}
+
+/// Work that goes on without its pack comes again when its requests must have ended, `ends` at the latest: it finds what came
+/// of them, and repeats only what has no outcome. An approach to the exact time would cost a ladder of delays several hops.
+pub(crate) fn behind(mut item: Item, ends: Timestamp, now: Timestamp) -> HandOff {
+    item.maybe_dup = true;
+    HandOff {
+        item,
+        until: Until::After(ends.since(now) + BEHIND),
+    }
+}
+
+/// How long to wait for an endpoint that seems to hang: until what is under way there has ended, and longer the longer it
+/// has been waited for, so that a backlog costs few hops, and at most about half as long again when it answers again.
+pub(crate) fn after_hanging(due: Timestamp, ends: Timestamp, now: Timestamp) -> Until {
+    let longer = (now.since(due) / 2).min(LONGEST_PAUSE);
+    Until::After((ends.since(now) + LEAST_PAUSE).max(longer))
 }
 
 /// How long to put off work that waits for a part of ours: as long as it is overdue already, which doubles the
@@ -175,6 +194,23 @@ mod tests {
                 .iter()
                 .all(|chunk| chunk.item.maybe_dup && chunk.until == Until::Now)
         );
+    }
+
+    #[test]
+    fn an_endpoint_that_hangs_is_waited_for_until_its_requests_have_ended_and_longer_with_each_time()
+     {
+        let now = NOW + Duration::from_secs(100);
+        let wait = |overdue, left| {
+            let due = now - Duration::from_secs(overdue);
+            match after_hanging(due, now + Duration::from_secs(left), now) {
+                Until::After(pause) => pause.as_secs(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(wait(0, 14), 15);
+        assert_eq!(wait(20, 0), 10);
+        assert_eq!(wait(20, 14), 15);
+        assert_eq!(wait(90_000, 14), 300);
     }
 
     #[test]

@@ -21,12 +21,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use postrider_core::envelope;
 use postrider_core::message::Item;
-use postrider_core::ports::{PortError, RETURN_DELAY, TrialEnd, TrialKey, Until};
+use postrider_core::ports::{Pack, PortError, RETURN_DELAY, Receipt, TrialEnd, TrialKey, Until};
 use postrider_core::time::Timestamp;
 use sha2::{Digest, Sha256};
 use tracing::{error, warn};
 
 use crate::context::Context;
+use crate::held::Load;
 use crate::item::{self, Guard};
 use crate::pack::{Settled, contained};
 use crate::{plan, poison};
@@ -40,8 +41,6 @@ const KEEP: Duration = Duration::from_secs(24 * 3600);
 const SPLIT_PAUSE: Duration = Duration::from_secs(1);
 /// What has been tried alone for this long has not ended the process.
 const ACQUITTED_AFTER: Duration = Duration::from_secs(1);
-/// An item that was acquitted comes again this long after its requests must have ended.
-const ACQUITTED_MARGIN: Duration = Duration::from_secs(5);
 /// A store that cannot take the end of a trial is asked again this much later.
 const END_PAUSE: Duration = Duration::from_secs(1);
 
@@ -60,7 +59,8 @@ impl Untried {
     }
 }
 
-pub(crate) async fn run(context: &Arc<Context>, bytes: &Bytes) -> Settled {
+pub(crate) async fn run(context: &Arc<Context>, pack: &Pack) -> Settled {
+    let bytes = &pack.bytes;
     let key = key(bytes);
     let begun = match begin(context, key).await {
         Ok(begun) => begun,
@@ -72,7 +72,7 @@ pub(crate) async fn run(context: &Arc<Context>, bytes: &Bytes) -> Settled {
         }
     };
     let settled = match begun {
-        ..=TRIALS => contained(attempt(context, bytes)).await,
+        ..=TRIALS => contained(attempt(context, pack)).await,
         FILING => contained(file(context, bytes)).await,
         _ => {
             error!(
@@ -124,13 +124,13 @@ async fn end_trial(context: &Context, key: TrialKey, end: TrialEnd, settled: Set
     }
 }
 
-async fn attempt(context: &Arc<Context>, bytes: &Bytes) -> Settled {
-    let items = match envelope::decode(bytes) {
+async fn attempt(context: &Arc<Context>, pack: &Pack) -> Settled {
+    let items = match envelope::decode(&pack.bytes) {
         Ok(items) => items,
-        Err(error) => return poison::unreadable(context, bytes, &error).await,
+        Err(error) => return poison::unreadable(context, &pack.bytes, &error).await,
     };
     match items.as_slice() {
-        [item] => alone(context, item).await,
+        [item] => alone(context, item, pack.receipt).await,
         _ => split(context, &items).await,
     }
 }
@@ -152,19 +152,22 @@ async fn split(context: &Context, items: &[Item]) -> Settled {
 /// Only one of these is tried at a time, over all processes, so none of them may take as long as a subscriber likes: what
 /// is still under way after a moment is handed off, to be looked at again when its requests have ended. They go on
 /// meanwhile, and settle as usual.
-async fn alone(context: &Arc<Context>, item: &Item) -> Settled {
+async fn alone(context: &Arc<Context>, item: &Item, receipt: Receipt) -> Settled {
     let work = {
         let (context, item) = (Arc::clone(context), item.clone());
+        // Not the pack's own: what becomes of the pack is decided here.
+        let load = Load::new(receipt, 0);
         async move {
             item::touch(&context, std::slice::from_ref(&item));
-            contained(item::settle(&context, &item, Guard::Trial)).await
+            let settling = item::settle(&context, &item, Guard::Trial, load.unfinished());
+            contained(settling).await
         }
     };
     let under_way = context.packs.spawn(work);
     if let Ok(ended) = tokio::time::timeout(ACQUITTED_AFTER, under_way).await {
         return ended.unwrap_or(Settled::No);
     }
-    let due = context.now() + context.config.request_timeout + ACQUITTED_MARGIN;
-    let again = plan::again(item, item.work.clone(), Until::Exactly(due));
+    let now = context.now();
+    let again = plan::behind(item.clone(), now + context.config.request_timeout, now);
     item::put_off(context, again, "acquitted").await
 }

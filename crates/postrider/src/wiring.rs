@@ -37,7 +37,7 @@ use crate::failure::{Failure, plain};
 use crate::installation::Installation;
 use crate::server::Server;
 use crate::systemd::Watchdog;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{BrokerLosses, Health, Metrics};
 
 /// What is left of the grace period for the steps after the drain.
 const FOR_CLOSING: Duration = Duration::from_secs(5);
@@ -99,9 +99,17 @@ impl Node {
         let cache = Arc::new(RegistryCache::new(Arc::clone(&ports.registry)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Metrics::new().context("metrics cannot be set up")?;
+        if let Installation::Shared(shared) = &installation {
+            shared.show(&metrics).context("metrics cannot be set up")?;
+        }
         let draining = CancellationToken::new();
         let health = Health::new(ports.clone(), config.process.roles, draining.clone());
         let chores = Chores::default();
+        if let Installation::Shared(shared) = &installation {
+            let losses = BrokerLosses::new(Arc::clone(&shared.broker));
+            let registered = losses.and_then(|losses| metrics.registry.register(Box::new(losses)));
+            registered.context("metrics cannot be set up")?;
+        }
         if let Installation::Shared(shared) = &installation
             && let Some(joining) = Joining::begin(shared.clone()).await
         {

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::amqp::{Frames, connection_name};
+use super::amqp::{Frames, Passing, connection_name, wrong_ack};
 use super::rules::{Face, Rules};
-use super::{Method, Way};
+use super::{Mark, Method, Way};
 
 const CHUNK: usize = 64 * 1024;
 /// Beyond this a held connection is not read any more.
@@ -92,21 +92,29 @@ impl Connection {
         let mut frames = Frames::default();
         let mut backlog: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
         let mut chunk = vec![0; CHUNK];
-        loop {
+        // How much is passed on before the end, where that is near.
+        let mut left: Option<usize> = None;
+        while left != Some(0) {
             tokio::select! {
                 read = from.read(&mut chunk), if backlog.len() < BACKLOG => {
                     let Some(count @ 1..) = read.ok() else { break };
-                    self.notice(way, &mut frames, &chunk[..count], all_rules);
+                    let mut bytes = chunk[..count].to_vec();
+                    let cut = self.notice(way, &mut frames, &mut bytes, all_rules);
+                    left = left.or(cut).map(|left| {
+                        bytes.truncate(left);
+                        left - bytes.len()
+                    });
                     // A face that is known only now may be one that is not to be.
                     if rules.borrow().bars(&self.face()) {
                         return;
                     }
                     let delay = rules.borrow().delays(&self.face(), way);
-                    backlog.push_back((Instant::now() + delay, chunk[..count].to_vec()));
+                    backlog.push_back((Instant::now() + delay, bytes));
                 }
                 () = self.may_pass(way, backlog.front(), &mut rules) => {
                     let Some((_, bytes)) = backlog.pop_front() else { break };
-                    if to.write_all(&bytes).await.is_err() {
+                    // It may have been released a moment after it was cut.
+                    if !self.is_open() || to.write_all(&bytes).await.is_err() {
                         return;
                     }
                 }
@@ -115,7 +123,8 @@ impl Connection {
         // The end goes by the same way as the bytes before it; what is held at that time is lost.
         while let Some((due, bytes)) = backlog.pop_front() {
             sleep_until(due).await;
-            if rules.borrow().holds(&self.face(), way) || to.write_all(&bytes).await.is_err() {
+            let is_kept = !self.is_open() || rules.borrow().holds(&self.face(), way);
+            if is_kept || to.write_all(&bytes).await.is_err() {
                 return;
             }
         }
@@ -139,7 +148,15 @@ impl Connection {
         sleep_until(*due).await;
     }
 
-    fn notice(&self, way: Way, frames: &mut Frames, bytes: &[u8], rules: &watch::Sender<Rules>) {
+    /// Looks at bytes before they are passed on, and may put others between them. Returns how many of them are to be the
+    /// last ones, where a cut was set off.
+    fn notice(
+        &self,
+        way: Way,
+        frames: &mut Frames,
+        bytes: &mut Vec<u8>,
+        rules: &watch::Sender<Rules>,
+    ) -> Option<usize> {
         *self.bytes.lock().entry(way).or_default() += bytes.len() as u64;
         if way == Way::ToServer {
             let mut face = self.face.lock();
@@ -149,11 +166,71 @@ impl Connection {
             face.subscribed |= subscribes(bytes);
         }
         let face = self.face();
-        for method in frames.feed(bytes) {
-            *self.seen.lock().entry((way, method)).or_default() += 1;
-            if rules.borrow().has_trap(&face, (way, method)) {
-                rules.send_modify(|rules| rules.spring(&face, (way, method)));
+        let passing = frames.feed(bytes);
+        for Passing { method, .. } in &passing {
+            *self.seen.lock().entry((way, *method)).or_default() += 1;
+            if rules.borrow().has_trap(&face, (way, *method)) {
+                rules.send_modify(|rules| rules.spring(&face, (way, *method)));
             }
+        }
+        let cut = cut(&face, way, &passing, bytes, rules);
+        if cut.is_none() && way == Way::ToServer {
+            say_something_wrong(&face, &passing, bytes, rules);
+        }
+        cut
+    }
+}
+
+/// How many of these bytes are to be the last ones.
+fn cut(
+    face: &Face,
+    way: Way,
+    passing: &[Passing],
+    bytes: &[u8],
+    rules: &watch::Sender<Rules>,
+) -> Option<usize> {
+    if rules.borrow().cuts.is_empty() {
+        return None;
+    }
+    let methods = passing
+        .iter()
+        .map(|passing| (Mark::Method(passing.method), passing.named));
+    let words = rules.borrow().cut_words(face, way).into_iter();
+    let words = words.filter_map(|word| Some((Mark::Word(word), end_of(word, bytes)?)));
+    let mut marks = methods.chain(words);
+    marks.find_map(|(mark, at)| {
+        let mut cut = None;
+        rules.send_if_modified(|rules| {
+            cut = rules.take_cut(face, way, mark);
+            cut.is_some()
+        });
+        Some(at + cut?.more)
+    })
+}
+
+/// Where a word ends that is in these bytes.
+fn end_of(word: &str, bytes: &[u8]) -> Option<usize> {
+    let mut windows = bytes.windows(word.len());
+    let at = windows.position(|window| window.eq_ignore_ascii_case(word.as_bytes()))?;
+    Some(at + word.len())
+}
+
+fn say_something_wrong(
+    face: &Face,
+    passing: &[Passing],
+    bytes: &mut Vec<u8>,
+    rules: &watch::Sender<Rules>,
+) {
+    if rules.borrow().wrong_words.is_empty() {
+        return;
+    }
+    for passing in passing {
+        // A frame whose beginning is on its way cannot be preceded any more.
+        let Some(at) = passing.begins else { continue };
+        let is_due = rules.send_if_modified(|rules| rules.take_wrong_word(face, passing.method));
+        if is_due {
+            bytes.splice(at..at, wrong_ack(passing.channel));
+            return;
         }
     }
 }

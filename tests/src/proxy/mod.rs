@@ -35,6 +35,18 @@ pub const PUBLISH: Method = (60, 40);
 pub const DELIVER: Method = (60, 60);
 /// From the client the end of a delivery, from the server a confirm.
 pub const ACK: Method = (60, 80);
+/// The end of a consumer, asked for by a client or made known by the server.
+pub const CANCEL: Method = (60, 30);
+pub const CLOSE_CHANNEL: Method = (20, 40);
+
+/// Where in the bytes of a connection something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// After the name of a method, on the way to or from RabbitMQ.
+    Method(Method),
+    /// After a word, in whatever case: a command on its way to Redis.
+    Word(&'static str),
+}
 
 /// Which connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +117,24 @@ impl Proxy {
     /// The same, as soon as this method is seen, once: nothing that answers it is passed on.
     pub fn hold_from(&self, who: Who, seen: (Way, Method), way: Way) {
         self.change(|rules| rules.hold_from(who, seen, way));
+    }
+
+    /// Ends the connection on which this is seen next, in the middle of it: `more` bytes behind the mark are passed on and
+    /// no others. Once; see [`Self::cuts_left`].
+    pub fn cut_within(&self, who: Who, way: Way, mark: Mark, more: usize) {
+        self.change(|rules| rules.cut_within(who, way, mark, more));
+    }
+
+    /// How many of the cuts that were asked for have not been made.
+    #[must_use]
+    pub fn cuts_left(&self) -> usize {
+        self.shared.rules.borrow().cuts.len()
+    }
+
+    /// Makes the server close the channel on which such a method is sent next, before it gets it: something wrong is said
+    /// in the client's name. Once; a server that has done so was [seen](Self::seen) to send [`CLOSE_CHANNEL`].
+    pub fn close_channel(&self, who: Who, before: Method) {
+        self.change(|rules| rules.wrong_words.push((who, before)));
     }
 
     /// Passes on what was held, and goes on so.

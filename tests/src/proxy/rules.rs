@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Method, Way, Who};
+use super::{Mark, Method, Way, Who};
 
 /// What is known of a connection.
 #[derive(Debug, Default, Clone)]
@@ -31,11 +31,24 @@ struct Trap {
     then_hold: Way,
 }
 
+/// An end in the middle of something.
+#[derive(Debug, Clone)]
+pub(super) struct Cut {
+    who: Who,
+    way: Way,
+    mark: Mark,
+    /// How many bytes behind the mark are passed on.
+    pub(super) more: usize,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     traps: Vec<Trap>,
     held: Vec<(Who, Way)>,
     delayed: Vec<(Who, Way, Duration)>,
+    pub(super) cuts: Vec<Cut>,
+    /// Before which methods something wrong is said.
+    pub(super) wrong_words: Vec<(Who, Method)>,
     pub(super) barred: Vec<Who>,
     pub(super) refusing: bool,
 }
@@ -64,6 +77,44 @@ impl Rules {
         for trap in self.traps.extract_if(.., springs) {
             self.held.push((trap.who, trap.then_hold));
         }
+    }
+
+    pub(super) fn cut_within(&mut self, who: Who, way: Way, mark: Mark, more: usize) {
+        self.cuts.push(Cut {
+            who,
+            way,
+            mark,
+            more,
+        });
+    }
+
+    /// The words that cuts wait for on a connection.
+    pub(super) fn cut_words(&self, face: &Face, way: Way) -> Vec<&'static str> {
+        let cuts = self.cuts.iter();
+        let cuts = cuts.filter(|cut| cut.way == way && face.is(&cut.who));
+        cuts.filter_map(|cut| match cut.mark {
+            Mark::Word(word) => Some(word),
+            Mark::Method(_) => None,
+        })
+        .collect()
+    }
+
+    /// The cut that a mark sets off.
+    pub(super) fn take_cut(&mut self, face: &Face, way: Way, mark: Mark) -> Option<Cut> {
+        let cuts = &self.cuts;
+        let at = cuts
+            .iter()
+            .position(|cut| cut.way == way && cut.mark == mark && face.is(&cut.who))?;
+        Some(self.cuts.remove(at))
+    }
+
+    /// Whether something wrong is to be said before this method.
+    pub(super) fn take_wrong_word(&mut self, face: &Face, before: Method) -> bool {
+        let words = &self.wrong_words;
+        let at = words
+            .iter()
+            .position(|(who, method)| *method == before && face.is(who));
+        at.map(|at| self.wrong_words.remove(at)).is_some()
     }
 
     pub(super) fn release(&mut self, who: &Who, way: Way) {

@@ -198,3 +198,85 @@ async fn counts_the_methods_that_it_sees() {
     assert_eq!(network.proxy.seen(&Who::All, Way::ToClient, ACK), 3);
     assert_eq!(network.proxy.seen(&Who::All, Way::ToServer, ACK), 0);
 }
+
+const PUBLISH_FRAME: [u8; 12] = [1, 0, 7, 0, 0, 0, 4, 0, 60, 0, 40, 0xce];
+
+#[tokio::test]
+async fn cuts_in_the_middle_of_a_frame() {
+    let network = Network::new().await;
+    let mut line = network.connect(b"AMQP\0\0\x09\x01").await;
+    let publish = Mark::Method(PUBLISH);
+    network
+        .proxy
+        .cut_within(Who::All, Way::ToServer, publish, 0);
+    let before = [8, 0, 0, 0, 0, 0, 0, 0xce];
+    line.client.write_all(&before).await.unwrap();
+    assert_eq!(read(&mut line.server, 8).await, before);
+    assert_eq!(network.proxy.cuts_left(), 1);
+    line.client.write_all(&PUBLISH_FRAME).await.unwrap();
+    assert_eq!(read(&mut line.server, 11).await, PUBLISH_FRAME[..11]);
+    assert!(ended(&mut line.server).await && ended(&mut line.client).await);
+    assert_eq!(network.proxy.cuts_left(), 0);
+    network.connect(&PUBLISH_FRAME).await;
+}
+
+#[tokio::test]
+async fn cuts_a_command_some_bytes_behind_its_name() {
+    let network = Network::new().await;
+    let mut line = network.connect(b"*1\r\n$4\r\nPING\r\n").await;
+    let word = Mark::Word("EVALSHA");
+    network.proxy.cut_within(Who::All, Way::ToServer, word, 4);
+    let command = b"*3\r\n$7\r\nevalsha\r\n$2\r\nab";
+    line.client.write_all(command).await.unwrap();
+    assert_eq!(read(&mut line.server, 19).await, command[..19]);
+    assert!(ended(&mut line.server).await && ended(&mut line.client).await);
+}
+
+#[tokio::test]
+async fn a_cut_may_be_farther_behind_its_mark_than_one_read() {
+    let network = Network::new().await;
+    let mut line = network.connect(b"AMQP\0\0\x09\x01").await;
+    let publish = Mark::Method(PUBLISH);
+    network
+        .proxy
+        .cut_within(Who::All, Way::ToServer, publish, 5);
+    line.client.write_all(&PUBLISH_FRAME).await.unwrap();
+    assert_eq!(read(&mut line.server, 12).await, PUBLISH_FRAME);
+    line.client.write_all(b"the body").await.unwrap();
+    assert_eq!(read(&mut line.server, 4).await, b"the ");
+    assert!(ended(&mut line.server).await);
+}
+
+#[tokio::test]
+async fn says_something_wrong_before_a_method_once() {
+    let network = Network::new().await;
+    let mut line = network.connect(b"AMQP\0\0\x09\x01").await;
+    network.proxy.close_channel(Who::All, PUBLISH);
+    line.client.write_all(&PUBLISH_FRAME).await.unwrap();
+    let wrong = amqp::wrong_ack(7);
+    assert_eq!(read(&mut line.server, wrong.len()).await, wrong);
+    assert_eq!(read(&mut line.server, 12).await, PUBLISH_FRAME);
+    line.client.write_all(&PUBLISH_FRAME).await.unwrap();
+    assert_eq!(read(&mut line.server, 12).await, PUBLISH_FRAME);
+}
+
+/// The server has confirmed, and the client does not learn of it.
+#[tokio::test]
+async fn loses_the_answer_to_a_method() {
+    let network = Network::new().await;
+    let mut line = network.connect(b"AMQP\0\0\x09\x01").await;
+    network
+        .proxy
+        .hold_from(Who::All, (Way::ToServer, PUBLISH), Way::ToClient);
+    line.client.write_all(&PUBLISH_FRAME).await.unwrap();
+    read(&mut line.server, 12).await;
+    let ack = amqp::wrong_ack(7);
+    line.server.write_all(&ack).await.unwrap();
+    until("the confirm to be seen", || {
+        network.proxy.seen(&Who::All, Way::ToClient, ACK) == 1
+    })
+    .await;
+    assert_eq!(network.proxy.cut(&Who::All), 1);
+    network.proxy.release(&Who::All, Way::ToClient);
+    assert!(ended(&mut line.client).await && ended(&mut line.server).await);
+}

@@ -9,7 +9,7 @@ use postrider_core::message::{Item, MessageRecord};
 use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{
     AttemptFilter, AttemptScope, Broker, BrokerCapabilities, DeliveryLog, Depth, Destination,
-    HandOff, Leased, LogRecord, MessageFilter, MessageKey, Pack, PortError, Probe, Receipt,
+    HandOff, Leased, LogRecord, MessageFilter, MessageKey, Pack, PortError, Probe, Receipt, Window,
 };
 use postrider_core::{AttemptRecord, Timestamp};
 use tokio::sync::Semaphore;
@@ -137,6 +137,10 @@ impl Broker for FaultyBroker {
 
     fn capabilities(&self) -> BrokerCapabilities {
         self.inner.capabilities()
+    }
+
+    fn windows(&self) -> Vec<Window> {
+        self.inner.windows()
     }
 
     async fn stop_leasing(&self) {

@@ -1,4 +1,8 @@
-//! Makes the topology, and compares it with what is there.
+//! Makes the topology: all of it in a new installation, and later whatever somebody has deleted.
+//!
+//! What is missing is noticed by consumers that end, by publishes that come back, and by whoever counts queues for the gauges;
+//! each of them asks for it to be made again, here. RabbitMQ does not say whether a declaration has made something, so what is
+//! missing is looked for first, by one process at a time: each loss is reported, and reported once.
 
 use std::time::Duration;
 
@@ -11,45 +15,95 @@ use tokio::time::{Instant, timeout};
 
 use super::error::{is_different, told};
 use super::link::Link;
+use super::missing::{Turn, absent};
+use super::sight::{Absent, Sight};
 use super::topology::{exchanges, queues};
 
 /// A declaration that is younger need not be repeated: both connections of a process come back at the same time.
 const FRESH: Duration = Duration::from_secs(30);
+/// How often is looked for exchanges and bindings that are missing.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Some hundred questions to a server that may be busy starting.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// When this process last declared the topology.
+/// When this process last declared the topology, and what it has seen of it.
 #[derive(Debug, Default)]
-pub(super) struct Declared(Mutex<Option<Instant>>);
+pub(super) struct Declared {
+    last: Mutex<Option<Instant>>,
+    pub(super) sight: Sight,
+}
 
 impl Declared {
     /// Declares, unless that was done a moment ago by somebody who does so at the same time.
     pub(super) async fn ensure(&self, link: &Link) -> Result<(), String> {
-        let mut last = self.0.lock().await;
+        let mut last = self.last.lock().await;
         if last.is_some_and(|last| last.elapsed() < FRESH) {
             return Ok(());
         }
-        declare(link).await?;
+        self.complete(link).await?;
         *last = Some(Instant::now());
         Ok(())
     }
 
     /// Declares, because something was found missing, unless somebody has done so since it was `noticed`.
     pub(super) async fn again(&self, link: &Link, noticed: Instant) -> Result<(), String> {
-        let mut last = self.0.lock().await;
+        let mut last = self.last.lock().await;
         if last.is_some_and(|last| last > noticed) {
             return Ok(());
         }
-        declare(link).await?;
-        *last = Some(Instant::now());
+        let completed = self.complete(link).await;
+        if let Err(cause) = &completed {
+            self.sight.complain(cause);
+        }
+        *last = completed.is_ok().then(Instant::now);
+        completed
+    }
+
+    /// The same from time to time, for what nobody would notice: a rejected message waits for the exchange it was to go to.
+    pub(super) async fn look_again(&self, link: &Link) -> Result<(), String> {
+        let is_due = |last: Option<Instant>| last.is_none_or(|last| last.elapsed() >= LOOK_AGAIN);
+        match Instant::now().checked_sub(LOOK_AGAIN) {
+            Some(noticed) if is_due(*self.last.lock().await) => self.again(link, noticed).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn complete(&self, link: &Link) -> Result<(), String> {
+        if in_time(self.absent(link)).await?.is_empty() {
+            in_time(declare_on_its_own(link)).await?;
+        } else {
+            let turn = Turn::take(link).await;
+            let mended = in_time(self.mend(link)).await;
+            turn.release().await;
+            mended?;
+        }
+        self.sight.misses_nothing();
         Ok(())
+    }
+
+    /// Declares what is missing, in this process's turn, and says so where it ever existed.
+    async fn mend(&self, link: &Link) -> Result<(), String> {
+        let absent = self.absent(link).await?;
+        let is_founding = absent.queues.len() == queues().len() && !self.sight.has_seen_any();
+        if is_founding || absent.is_empty() {
+            return declare_on_its_own(link).await;
+        }
+        self.sight.misses(&absent);
+        declare_on_its_own(link).await?;
+        self.sight.made_anew(&absent);
+        Ok(())
+    }
+
+    async fn absent(&self, link: &Link) -> Result<Absent, String> {
+        absent(link, &self.sight)
+            .await
+            .map_err(|error| format!("queues cannot be looked for: {}", told(&error)))
     }
 }
 
-/// All of it in one go: a question does not wait for the answer to the one before.
-async fn declare(link: &Link) -> Result<(), String> {
-    // Opening the channel counts, too: on a connection that is blocked not even that is sent.
-    timeout(PATIENCE, declare_on_its_own(link))
+/// Opening a channel counts, too: on a connection that is blocked not even that is sent.
+async fn in_time<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    timeout(PATIENCE, work)
         .await
         .unwrap_or_else(|_| Err(format!("queues were not declared within {PATIENCE:?}")))
 }

@@ -10,24 +10,41 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use postrider_core::ports::{Depth, PortError};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::consume::{Desk, Surveyed};
-use super::error::{told, unavailable};
+use super::declare::Declared;
+use super::error::{is_missing, told, unavailable};
 use super::link::{Link, count};
+use super::sight::Sight;
 use super::topology::{Source, waiting_queues};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn depth(desk: &Desk, link: &Link) -> Result<Depth, PortError> {
-    let counting = timeout(PATIENCE, counted(desk, link));
+/// Whoever finds a queue missing by the way has it made anew.
+pub(super) async fn depth(
+    desk: &Desk,
+    link: &Link,
+    declared: &Declared,
+) -> Result<Depth, PortError> {
+    let noticed = Instant::now();
+    let counting = timeout(PATIENCE, counted(desk, link, &declared.sight));
     match counting.await {
-        Ok(depth) => depth.map_err(|error| unavailable(told(&error))),
+        Ok(Ok(depth)) => {
+            let _ = declared.look_again(link).await;
+            Ok(depth)
+        }
+        Ok(Err(error)) => {
+            if is_missing(&error) {
+                let _ = declared.again(link, noticed).await;
+            }
+            Err(unavailable(told(&error)))
+        }
         Err(_) => Err(unavailable(format!("no answer within {PATIENCE:?}"))),
     }
 }
 
-async fn counted(desk: &Desk, link: &Link) -> lapin::Result<Depth> {
+async fn counted(desk: &Desk, link: &Link, sight: &Sight) -> lapin::Result<Depth> {
     let surveyed = desk.survey();
     let consumed = try_join_all(surveyed.iter().filter_map(ask_its_channel));
     let (own, other): (Vec<_>, Vec<_>) = surveyed.iter().partition(|queue| queue.channel.is_some());
@@ -35,6 +52,9 @@ async fn counted(desk: &Desk, link: &Link) -> lapin::Result<Depth> {
     names.extend(waiting_queues());
     let (consumed, rest) = tokio::try_join!(consumed, link.count(&names))?;
     desk.told(&surveyed);
+    for (name, count) in names.iter().zip(&rest) {
+        sight.counted(name, *count);
+    }
     let (unconsumed, waiting) = rest.split_at(other.len());
     let tally = desk.tally();
     let mut depth = Depth {
@@ -48,6 +68,7 @@ async fn counted(desk: &Desk, link: &Link) -> lapin::Result<Depth> {
         .zip(&consumed)
         .chain(other.iter().zip(unconsumed));
     for (queue, count) in all {
+        sight.counted(&queue.source.queue(), *count);
         match queue.source {
             Source::Quarantine => depth.quarantined += count,
             _ => depth.ready += count,

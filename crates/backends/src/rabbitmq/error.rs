@@ -41,6 +41,24 @@ pub(super) fn is_not_found(error: &Error) -> bool {
     has_code(error, 404)
 }
 
+/// Whether the server knows for certain that a queue or exchange does not exist. Of one that is out of reach it says 404, too,
+/// but in other words.
+pub(super) fn is_missing(error: &Error) -> bool {
+    const WORDS: [&str; 2] = ["NOT_FOUND - no queue", "NOT_FOUND - no exchange"];
+    let says = |error: &lapin::protocol::AMQPError| {
+        let message = error.get_message();
+        WORDS
+            .iter()
+            .any(|words| message.as_str().starts_with(words))
+    };
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if says(error))
+}
+
+/// Whether somebody else has what was asked for to himself.
+pub(super) fn is_locked(error: &Error) -> bool {
+    has_code(error, 405)
+}
+
 /// Whether the server says that something exists in another shape.
 pub(super) fn is_different(error: &Error) -> bool {
     has_code(error, 406)

@@ -119,6 +119,7 @@ impl Link {
         let counts = join_all(queues.iter().map(|queue| count(&channel, queue))).await;
         // Not kept where this was dropped half-way: the channel's answers would be another's.
         *questions = Some(channel);
+        // What is missing is told by the first answer that is none; the others only say that nobody answers any more.
         counts.into_iter().collect()
     }
 }

@@ -12,6 +12,7 @@
 //! | `routing` | where an item belongs |
 //! | `publish` | packs are formed, published, confirmed |
 //! | `consume` | what was fetched, what is leased, how it is settled |
+//! | `declare`, `missing`, `sight` | making what somebody has deleted, and saying what was lost with it |
 //! | `link`, `backoff` | connections, and what happens between them |
 //!
 //! Publishing and consuming have a connection each: an alarm of the server (memory, disk) stops whoever publishes, and
@@ -44,10 +45,12 @@ mod depth;
 mod error;
 mod greeting;
 mod link;
+mod missing;
 mod options;
 mod publish;
 mod routing;
 mod shared;
+mod sight;
 mod topology;
 
 use std::sync::Arc;
@@ -59,7 +62,7 @@ use lapin::options::BasicCancelOptions;
 use parking_lot::Mutex;
 use postrider_core::message::Item;
 use postrider_core::ports::{
-    Broker, BrokerCapabilities, Depth, HandOff, Leased, Pack, PortError, Probe, Receipt,
+    Broker, BrokerCapabilities, Depth, HandOff, Leased, Pack, PortError, Probe, Receipt, Window,
 };
 use postrider_core::time::Timestamp;
 use tokio::sync::watch;
@@ -76,6 +79,7 @@ pub use self::options::{Options, Prefetch, UrlError};
 use self::publish::{Publisher, State as Publishing};
 use self::routing::Destination;
 use self::shared::Shared;
+pub use self::sight::Losses;
 
 /// How long each step of closing may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -87,7 +91,6 @@ const LATENESS: Duration = Duration::from_millis(500);
 /// A process's two connections to RabbitMQ. Dropping it ends both.
 pub struct RabbitMq {
     shared: Arc<Shared>,
-    publisher: Publisher,
     consuming: watch::Receiver<Consuming>,
     tasks: TaskTracker,
     /// What the tasks need, until they are started.
@@ -118,12 +121,12 @@ impl RabbitMq {
             address,
             options,
             declared: declare::Declared::default(),
+            publisher,
             desk: consume::Desk::new(),
             closing: closing.clone(),
         };
         Ok(Self {
             shared: Arc::new(shared),
-            publisher,
             consuming,
             tasks: TaskTracker::new(),
             idle: Mutex::new(Some((desk, told))),
@@ -150,11 +153,12 @@ impl RabbitMq {
         self.tasks.spawn(publish::run(Arc::clone(shared), desk));
         self.tasks
             .spawn(consume::run(Arc::clone(shared), consuming));
+        self.tasks.spawn(consume::run_rescue(Arc::clone(shared)));
     }
 
     /// Completes when something can be published. Not before [`Self::start`].
     pub async fn up(&self) {
-        self.publisher.up().await;
+        self.shared.publisher.up().await;
     }
 
     /// Whether no process has ever declared anything in this virtual host. Asked on a connection of its own, which
@@ -179,10 +183,16 @@ impl RabbitMq {
             .map_err(unavailable)
     }
 
+    /// What had been deleted on the server and was made anew by this process, since it was started.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.shared.declared.sight.losses()
+    }
+
     /// Ends like a process that is killed: both connections are cut, nothing is settled. For tests.
     #[doc(hidden)]
     pub async fn abandon(&self) {
-        if let Publishing::Up(link) | Publishing::Blocked(link, _) = self.publisher.state() {
+        if let Publishing::Up(link) | Publishing::Blocked(link, _) = self.shared.publisher.state() {
             link.cut();
         }
         if let Consuming::Up(link) = &*self.consuming.borrow() {
@@ -199,7 +209,7 @@ impl RabbitMq {
         if let Consuming::Up(link) = &*self.consuming.borrow() {
             return Ok(Arc::clone(link));
         }
-        match self.publisher.state() {
+        match self.shared.publisher.state() {
             Publishing::Up(link) => Ok(link),
             other => {
                 other.check()?;
@@ -212,7 +222,7 @@ impl RabbitMq {
 #[async_trait]
 impl Probe for RabbitMq {
     async fn probe(&self) -> Result<(), PortError> {
-        let publishing = match self.publisher.state() {
+        let publishing = match self.shared.publisher.state() {
             Publishing::Up(link) => link,
             other => return other.check(),
         };
@@ -220,6 +230,9 @@ impl Probe for RabbitMq {
             && let Consuming::Apart(cause) = &*self.consuming.borrow()
         {
             return Err(unavailable(format!("nothing is consumed: {cause}")));
+        }
+        if let Some(missing) = self.shared.declared.sight.missing() {
+            return Err(unavailable(format!("missing on the server: {missing}")));
         }
         let asked = [topology::FIRST_QUEUE.to_owned()];
         match timeout(PROBE_TIMEOUT, publishing.count(&asked)).await {
@@ -236,7 +249,7 @@ impl Broker for RabbitMq {
         let routed = items
             .into_iter()
             .map(|item| (Destination::published(&item), item));
-        self.publisher.publish(routed.collect()).await
+        self.shared.publisher.publish(routed.collect()).await
     }
 
     async fn lease(&self, _now: Timestamp, room: usize) -> Result<Leased, PortError> {
@@ -256,7 +269,7 @@ impl Broker for RabbitMq {
             Ok((destination, hand_off.item))
         };
         let routed: Result<Vec<_>, PortError> = items.into_iter().map(route).collect();
-        self.publisher.publish(routed?).await
+        self.shared.publisher.publish(routed?).await
     }
 
     async fn ack(&self, receipts: Vec<Receipt>) -> Result<(), PortError> {
@@ -272,12 +285,15 @@ impl Broker for RabbitMq {
         let Some(key) = self.shared.desk.key_of(pack.receipt)? else {
             return Ok(());
         };
-        self.publisher.quarantine(key, pack.bytes.clone()).await?;
+        self.shared
+            .publisher
+            .quarantine(key, pack.bytes.clone())
+            .await?;
         self.shared.desk.ack(&[pack.receipt])
     }
 
     async fn depth(&self, _now: Timestamp) -> Result<Depth, PortError> {
-        depth::depth(&self.shared.desk, &*self.link()?).await
+        depth::depth(&self.shared.desk, &*self.link()?, &self.shared.declared).await
     }
 
     fn capabilities(&self) -> BrokerCapabilities {
@@ -286,6 +302,10 @@ impl Broker for RabbitMq {
             exact_within: postrider_core::ladder::FIRST_STEP + LATENESS,
             counts_others: false,
         }
+    }
+
+    fn windows(&self) -> Vec<Window> {
+        consume::windows(self.shared.options.prefetch)
     }
 
     async fn stop_leasing(&self) {
@@ -303,6 +323,7 @@ impl Broker for RabbitMq {
     }
 
     async fn close(&self) {
+        let _ = timeout(CLOSE_TIMEOUT, self.shared.desk.rescued()).await;
         self.shared.desk.close();
         self.shared.closing.cancel();
         self.tasks.close();

@@ -96,6 +96,9 @@ pub(super) enum Exchange {
     Delay(usize),
     Dead,
     Quarantine,
+    /// Where a consumer's rejections go: to be published to only where there is nothing left to reject.
+    Returned,
+    QuarantineReturned,
 }
 
 impl fmt::Display for Exchange {
@@ -106,6 +109,8 @@ impl fmt::Display for Exchange {
             Self::Delay(step) => write!(f, "pr.v1.delay.{step}"),
             Self::Dead => f.write_str("pr.v1.dead"),
             Self::Quarantine => f.write_str("pr.v1.quarantine"),
+            Self::Returned => f.write_str("pr.v1.returned"),
+            Self::QuarantineReturned => f.write_str("pr.v1.quarantine.returned"),
         }
     }
 }

@@ -5,11 +5,13 @@ use tokio_util::sync::CancellationToken;
 use super::consume::Desk;
 use super::declare::Declared;
 use super::options::{Address, Options};
+use super::publish::Publisher;
 
 pub(super) struct Shared {
     pub(super) address: Address,
     pub(super) options: Options,
     pub(super) declared: Declared,
+    pub(super) publisher: Publisher,
     /// What was fetched and what is leased.
     pub(super) desk: Desk,
     /// Ends all tasks, in order.

@@ -35,7 +35,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use postrider_core::ladder;
 use postrider_core::ports::RETURN_DELAY;
 
-use super::routing::{Exchange, Key};
+use super::routing::{Destination, Exchange, Key};
 
 const RETURNED: &str = "pr.v1.returned";
 const QUARANTINE: &str = "pr.v1.quarantine";
@@ -44,6 +44,12 @@ const RETRY: &str = "pr.v1.retry";
 const DEAD: &str = "pr.v1.dead";
 /// Out of reach, and a number that every version takes.
 const DELIVERY_LIMIT: i32 = i32::MAX;
+
+/// A header, of a message whose queue was deleted and that was published again: somebody may have worked on it.
+pub(super) const HELD_BEFORE: &str = "postrider-held-before";
+
+/// Whoever has this queue to himself (it is exclusive) declares what is missing; the others wait.
+pub(super) const TURN: &str = "pr.v1.turn";
 
 /// Exists if and only if somebody has declared the topology before.
 pub(super) const FIRST_QUEUE: &str = "pr.v1.events.0";
@@ -74,6 +80,27 @@ impl Source {
         events.chain(retry).chain(others).collect()
     }
 
+    /// Where what was in the queue belongs, when that was deleted.
+    pub(super) fn destination(self) -> Destination {
+        let (exchange, key) = match self {
+            Self::Events(key) => (Exchange::Events, key),
+            Self::Retry(key) => (Exchange::Retry, key),
+            Self::Dead => (Exchange::Dead, Key::Dead),
+            Self::Quarantine => (Exchange::Quarantine, Key::Dead),
+        };
+        Destination { exchange, key }
+    }
+
+    /// The same for what is to come again later.
+    pub(super) fn returned(self) -> Destination {
+        let exchange = match self {
+            Self::Quarantine => Exchange::QuarantineReturned,
+            _ => Exchange::Returned,
+        };
+        let key = self.destination().key;
+        Destination { exchange, key }
+    }
+
     pub(super) fn queue(self) -> String {
         match self {
             Self::Events(key) => format!("pr.v1.events.{key}"),
@@ -82,6 +109,15 @@ impl Source {
             Self::Quarantine => QUARANTINE.to_owned(),
         }
     }
+}
+
+pub(super) const KINDS: [&str; 6] = ["events", "retry", "delay", "returned", "dead", "quarantine"];
+
+/// What kind of queue that is, by its name.
+pub(super) fn kind(queue: &str) -> &'static str {
+    let rest = queue.strip_prefix("pr.v1.").unwrap_or(queue);
+    let of = |kind: &&&str| rest.starts_with(**kind);
+    KINDS.iter().find(of).copied().unwrap_or("other")
 }
 
 /// Where packs wait for time to pass.
@@ -245,5 +281,6 @@ mod tests {
         assert_eq!(names.into_iter().collect::<HashSet<_>>(), known);
         assert_eq!(known.len(), 12 + 12 + 2 + 78 + 2);
         assert!(known.contains(FIRST_QUEUE));
+        assert!(known.iter().all(|name| kind(name) != "other"));
     }
 }

@@ -5,6 +5,7 @@
 mod apart;
 mod api;
 mod by_hand;
+mod deleted;
 mod installing;
 mod packing;
 mod proxy;

@@ -74,6 +74,9 @@ pub trait Broker: Probe {
 
     fn capabilities(&self) -> BrokerCapabilities;
 
+    /// The queues that packs come from, in the order in which [`Receipt::queue`] numbers them. Always the same.
+    fn windows(&self) -> Vec<Window>;
+
     /// Says that no `lease` will follow, so that what was fetched ahead of one can go to others at once; what is
     /// leased stays so. Later leases yield nothing. Doing it twice is doing it once.
     async fn stop_leasing(&self);
@@ -96,6 +99,16 @@ pub struct BrokerCapabilities {
     /// `depth` counts what other processes hold. Where a broker cannot know that, each process counts what it holds itself,
     /// leased or fetched ahead of a lease: beside what nobody holds, which all of them count, their sum is the whole.
     pub counts_others: bool,
+}
+
+/// A queue that packs come from, and how much of it one process may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// As the broker names it: one of a small and fixed set.
+    pub queue: String,
+    /// Packs that may be out at once, leased or fetched ahead of a lease; while all are, the queue yields nothing. `None`: the
+    /// broker sets no bound of its own.
+    pub packs: Option<usize>,
 }
 
 /// What a lease yielded.
@@ -137,7 +150,7 @@ pub enum Source {
 pub struct Receipt {
     /// Which connection or process generation gave it.
     pub generation: u32,
-    /// Which queue it came from.
+    /// Which queue it came from: its place in [`Broker::windows`].
     pub queue: u32,
     pub tag: u64,
 }

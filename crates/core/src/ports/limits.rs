@@ -25,6 +25,7 @@ pub trait Limits: Probe {
     /// | nothing, or it has expired | `Fresh`: reserved, pending, leased to this caller |
     /// | another request's hash | `KeyReused` |
     /// | pending, and its lease lives | `Pending` until then |
+    /// | pending by this very wish, and nobody resumed it since | `Fresh`, as before: a connection that broke made it be asked twice |
     /// | pending, and its lease has ended | `Resume` with the identifier of the first try: reserved anew for this caller, with its times |
     /// | done | `Done` with what was answered |
     ///
@@ -171,6 +172,12 @@ pub struct Reservation {
     pub key_until: Timestamp,
     /// How long the event id is remembered.
     pub event_id_until: Timestamp,
+}
+
+impl Reservation {
+    /// A lease that ends later than one's own by more than this is that of somebody who resumed it; by less it ends later
+    /// where the call was held up on its way.
+    pub const SAME_LEASE: Duration = Duration::from_secs(15);
 }
 
 /// The answer to a reservation. `version` is the application's registry version, read in the same step (0 in an

@@ -34,6 +34,7 @@ use async_trait::async_trait;
 
 pub use broker::{
     Broker, BrokerCapabilities, Depth, HandOff, Leased, Pack, RETURN_DELAY, Receipt, Source, Until,
+    Window,
 };
 pub use dead_letters::{DeadLetterFilter, DeadLetters};
 pub use delivery_log::{

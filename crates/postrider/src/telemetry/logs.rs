@@ -4,8 +4,10 @@ use std::io::IsTerminal as _;
 
 use anyhow::anyhow;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::repeats::Repeats;
 use crate::config::{LogFormat, Logs};
 
 /// Libraries that log as errors what is none, or what we say in our own words; a filter that names them is stronger.
@@ -16,16 +18,15 @@ const QUIET: &str = "lapin=off";
 /// # Errors
 /// Where logging has been started before.
 pub fn init(logs: &Logs) -> anyhow::Result<()> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(format!("{QUIET},{}", logs.filter))?)
-        .with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", logs.filter))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::registry()
+        .with(filter)
+        .with(Repeats::default());
     let started = match logs.format {
-        LogFormat::Text => builder.with_ansi(wants_colours()).finish().try_init(),
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .finish()
+        LogFormat::Text => subscriber.with(lines.with_ansi(wants_colours())).try_init(),
+        LogFormat::Json => subscriber
+            .with(lines.json().flatten_event(true).with_span_list(false))
             .try_init(),
     };
     started.map_err(|error| anyhow!("logging cannot be started: {error}"))

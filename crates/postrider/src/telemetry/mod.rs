@@ -2,8 +2,11 @@
 
 mod health;
 mod logs;
+mod losses;
 mod metrics;
+mod repeats;
 
 pub use health::{Health, Report, State};
 pub use logs::init as init_logs;
+pub use losses::BrokerLosses;
 pub use metrics::{Metrics, QueueGauges};

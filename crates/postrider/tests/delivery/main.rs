@@ -5,6 +5,8 @@
 mod away;
 mod duplicates;
 mod faults;
+mod hanging;
 mod poison;
 mod schedule;
+mod shut;
 mod world;

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, advance};
 
 use crate::away::Away;
+use crate::shut::Shut;
 
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const GRACE: Duration = Duration::from_secs(35);
@@ -64,6 +65,8 @@ pub(crate) struct World {
     pub(crate) app: AppId,
     /// What the engine has for a store; it can be taken away.
     pub(crate) store: Arc<Away>,
+    /// What it has for a broker; it can be made to take nothing.
+    pub(crate) broker: Arc<Shut>,
     metrics: prometheus::Registry,
     config: EngineConfig,
     engine: Engine,
@@ -96,7 +99,8 @@ impl World {
         let metrics = prometheus::Registry::new();
         let embedded = Embedded::open(directory.path(), Options::default()).unwrap();
         let store = Away::new(embedded.ports().limits);
-        let parts = (&config, &metrics, &store);
+        let broker = Shut::new(embedded.ports().broker);
+        let parts = (&config, &metrics, &store, &broker);
         let (engine, settled) = start(embedded.ports(), &sender, &clock, parts);
         let org = OrgId::new(START, rand::random());
         let app = AppId::new(START, rand::random());
@@ -108,6 +112,7 @@ impl World {
             org,
             app,
             store,
+            broker,
             metrics,
             config,
             engine,
@@ -144,7 +149,7 @@ impl World {
         assert!(self.engine.drain(GRACE).await.clean);
         self.reopen().await;
         self.metrics = prometheus::Registry::new();
-        let parts = (&self.config, &self.metrics, &self.store);
+        let parts = (&self.config, &self.metrics, &self.store, &self.broker);
         (self.engine, self.settled) =
             start(self.embedded.ports(), &self.sender, &self.clock, parts);
         self
@@ -157,6 +162,7 @@ impl World {
         self.ports = self.embedded.ports();
         let away = self.store.is_away();
         self.store = Away::new(self.embedded.ports().limits);
+        self.broker = Shut::new(self.embedded.ports().broker);
         self.store.set(away);
     }
 
@@ -170,13 +176,21 @@ impl World {
     }
 
     pub(crate) async fn endpoint(&self) -> Endpoint {
+        self.endpoint_at("https://hooks.example.org/in", None).await
+    }
+
+    pub(crate) async fn endpoint_at(
+        &self,
+        url: &str,
+        event_types: Option<Vec<EventTypeName>>,
+    ) -> Endpoint {
         let endpoint = Endpoint {
             id: EndpointId::new(self.clock.now(), rand::random()),
             app: self.app,
             uid: None,
-            url: "https://hooks.example.org/in".to_owned(),
+            url: url.to_owned(),
             description: String::new(),
-            event_types: None,
+            event_types,
             channels: None,
             disabled: false,
             metadata: BTreeMap::new(),
@@ -281,7 +295,7 @@ impl World {
         panic!("no {count} requests are under way");
     }
 
-    fn gauge(&self, name: &str) -> f64 {
+    pub(crate) fn gauge(&self, name: &str) -> f64 {
         let families = self.metrics.gather();
         let family = families.iter().find(|family| family.name() == name);
         family.map_or(0.0, |family| family.get_metric()[0].get_gauge().get_value())
@@ -324,13 +338,19 @@ fn start(
     ports: Ports,
     sender: &ScriptedSender,
     clock: &Arc<dyn Clock>,
-    (config, metrics, store): (&EngineConfig, &prometheus::Registry, &Arc<Away>),
+    (config, metrics, store, broker): (
+        &EngineConfig,
+        &prometheus::Registry,
+        &Arc<Away>,
+        &Arc<Shut>,
+    ),
 ) -> (Engine, mpsc::Receiver<Settled>) {
     let (watcher, settled) = mpsc::channel(4096);
     let parts = EngineParts {
         cache: Arc::new(RegistryCache::new(Arc::clone(&ports.registry))),
         ports: Ports {
             limits: Arc::<Away>::clone(store),
+            broker: Arc::<Shut>::clone(broker),
             ..ports
         },
         clock: Arc::clone(clock),

@@ -32,7 +32,7 @@ use postrider_core::ladder;
 use postrider_core::message::Item;
 use postrider_core::ports::{
     Broker, BrokerCapabilities, Depth, HandOff, Leased, Pack, PortError, Probe, Receipt, Source,
-    Until,
+    Until, Window,
 };
 use postrider_core::time::Timestamp;
 use tokio::sync::Notify;
@@ -482,6 +482,16 @@ impl Broker for EmbeddedBroker {
             exact_within: std::time::Duration::ZERO,
             counts_others: true,
         }
+    }
+
+    fn windows(&self) -> Vec<Window> {
+        let window = |queue: Queue| Window {
+            queue: queue.table().to_owned(),
+            packs: (queue == Queue::Quarantine).then_some(1),
+        };
+        [Queue::Ready, Queue::Waiting, Queue::Quarantine]
+            .map(window)
+            .into()
     }
 
     async fn stop_leasing(&self) {

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 
+use super::super::topology::HELD_BEFORE;
+
 /// A message as it was fetched.
 #[derive(Debug)]
 pub(super) struct Fetched {
@@ -22,7 +24,7 @@ impl From<Delivery> for Fetched {
             tag: delivery.delivery_tag,
             bytes: Bytes::from(delivery.data),
             // What has changed queues may have been held before it did.
-            redelivered: delivery.redelivered || past.has_died,
+            redelivered: delivery.redelivered || past.has_died || past.was_held,
             returned: past.was_rejected,
             earlier_deliveries: past.deliveries,
         }
@@ -34,6 +36,8 @@ struct Past {
     /// It came here by dead-lettering: it was rejected, or its time in another queue was over.
     has_died: bool,
     was_rejected: bool,
+    /// It was published again, because its queue was deleted.
+    was_held: bool,
     /// In the queue that it is in now. `x-acquired-count` is what 4.x counts beside.
     deliveries: u32,
 }
@@ -49,6 +53,7 @@ impl Past {
         Self {
             has_died: !deaths.is_empty(),
             was_rejected: deaths.iter().any(is_rejection),
+            was_held: headers.contains_key(HELD_BEFORE),
             deliveries: count("x-delivery-count").max(count("x-acquired-count")),
         }
     }

@@ -12,14 +12,17 @@
 //! [`tell`] relies on.
 //!
 //! Receipts name the channel they came from by a number that is never used twice in a process. A channel that is lost takes
-//! its receipts with it: what was held on it comes again, by itself.
+//! its receipts with it: what was held on it comes again, by itself. Not so where the queue was deleted: then what is held
+//! here is all there is of it (see [`rescue`]).
 
 mod delivery;
+mod rescue;
 mod session;
 mod tags;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions};
@@ -29,7 +32,9 @@ use postrider_core::ports::{Pack, PortError, Receipt};
 use tokio::sync::Notify;
 
 use self::delivery::Fetched;
-pub(super) use self::session::{State, run};
+use self::rescue::Orphans;
+pub(super) use self::rescue::run as run_rescue;
+pub(super) use self::session::{State, run, windows};
 use super::error::closed;
 use super::routing::Key;
 use super::topology::Source;
@@ -43,6 +48,8 @@ pub(super) struct Desk {
     wanted: Notify,
     /// A consumer has ended.
     ended: Notify,
+    /// Something has to be published again, or was.
+    orphaned: Notify,
 }
 
 struct Inner {
@@ -52,6 +59,7 @@ struct Inner {
     turn: usize,
     last_generation: u32,
     phase: Phase,
+    orphans: Orphans,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,10 +76,18 @@ struct Queue {
     source: Source,
     open: Option<Open>,
     fetched: VecDeque<Fetched>,
-    /// Tags that are not settled, and whether they are leased.
-    held: BTreeMap<u64, bool>,
+    /// Tags that are not settled, with the pack where that is leased.
+    held: BTreeMap<u64, Option<Bytes>>,
     /// Settled, but perhaps not known to the server yet.
     untold: u64,
+}
+
+/// Why nothing more comes from a consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The server has what was not settled, and gives it again.
+    ChannelLost,
+    QueueDeleted,
 }
 
 #[derive(Clone)]
@@ -106,10 +122,12 @@ impl Desk {
                 turn: 0,
                 last_generation: 0,
                 phase: Phase::Idle,
+                orphans: Orphans::default(),
             }),
             arrived: Notify::new(),
             wanted: Notify::new(),
             ended: Notify::new(),
+            orphaned: Notify::new(),
         }
     }
 
@@ -151,6 +169,7 @@ impl Desk {
         for (queue, tags) in inner.settle(receipts) {
             inner.queues[queue].ack(tags);
         }
+        inner.orphans.acked(receipts);
         Ok(())
     }
 
@@ -161,6 +180,9 @@ impl Desk {
         for (queue, tags) in inner.settle(receipts) {
             inner.queues[queue].reject(&tags, false);
         }
+        if inner.orphans.given_back(receipts) {
+            self.orphaned.notify_waiters();
+        }
         Ok(())
     }
 
@@ -169,7 +191,8 @@ impl Desk {
         let inner = self.inner.lock();
         inner.check()?;
         let queue = inner.queues.get(receipt.queue as usize);
-        let queue = queue.filter(|queue| queue.has_leased(receipt));
+        let is_ours = |queue: &&Queue| queue.has_leased(receipt) || inner.orphans.has(receipt);
+        let queue = queue.filter(is_ours);
         Ok(queue.map(|queue| match queue.source {
             Source::Events(key) | Source::Retry(key) => key,
             Source::Dead | Source::Quarantine => Key::Dead,
@@ -273,7 +296,7 @@ impl Desk {
         let mut inner = self.inner.lock();
         let queue = &mut inner.queues[queue];
         if queue.is_of(generation) {
-            queue.held.insert(message.tag, false);
+            queue.held.insert(message.tag, None);
             queue.fetched.push_back(message);
         }
     }
@@ -283,14 +306,21 @@ impl Desk {
     }
 
     /// Nothing more comes from a consumer. Returns whether another is needed.
-    fn ended(&self, queue: usize, generation: u32) -> bool {
+    fn ended(&self, index: usize, generation: u32, why: Ended) -> bool {
         let mut inner = self.inner.lock();
         let leasing = inner.phase == Phase::Leasing;
-        let queue = &mut inner.queues[queue];
+        let Inner {
+            queues, orphans, ..
+        } = &mut *inner;
+        let queue = &mut queues[index];
         if !queue.is_of(generation) {
             return false;
         }
         if leasing {
+            if why == Ended::QueueDeleted {
+                queue.leave_to(orphans, index);
+                self.orphaned.notify_waiters();
+            }
             queue.lose();
         } else {
             queue.put_back();
@@ -344,7 +374,7 @@ impl Inner {
         let queue = &mut self.queues[index];
         let generation = queue.open.as_ref()?.generation;
         let message = queue.fetched.pop_front()?;
-        queue.held.insert(message.tag, true);
+        queue.held.insert(message.tag, Some(message.bytes.clone()));
         Some(Pack {
             receipt: Receipt {
                 generation,
@@ -410,7 +440,7 @@ impl Queue {
     }
 
     fn has_leased(&self, receipt: Receipt) -> bool {
-        self.is_of(receipt.generation) && self.held.get(&receipt.tag) == Some(&true)
+        self.is_of(receipt.generation) && matches!(self.held.get(&receipt.tag), Some(Some(_)))
     }
 
     /// Whether its consumer must end when leasing stops. One that has given a quarantined pack must not yet: the server
@@ -418,7 +448,7 @@ impl Queue {
     fn is_to_end(&self) -> bool {
         let is_consuming = self.open.as_ref().is_some_and(|open| open.is_consuming);
         let holds_back =
-            self.source == Source::Quarantine && self.held.values().any(|leased| *leased);
+            self.source == Source::Quarantine && self.held.values().any(Option::is_some);
         is_consuming && !holds_back
     }
 
@@ -474,6 +504,26 @@ impl Queue {
         self.reject(&tags, self.source != Source::Quarantine);
         if let Some(open) = &mut self.open {
             open.is_consuming = false;
+        }
+    }
+
+    /// The queue is gone: what is held here is all there is of it.
+    fn leave_to(&mut self, orphans: &mut Orphans, index: usize) {
+        let Some(Open { generation, .. }) = self.open else {
+            return;
+        };
+        let fetched = self.fetched.drain(..).map(|message| message.bytes);
+        orphans.fetched(self.source, fetched);
+        for (tag, pack) in std::mem::take(&mut self.held) {
+            let queue = u32::try_from(index).unwrap_or(u32::MAX);
+            let receipt = Receipt {
+                generation,
+                queue,
+                tag,
+            };
+            if let Some(pack) = pack {
+                orphans.leased(self.source, receipt, pack);
+            }
         }
     }
 

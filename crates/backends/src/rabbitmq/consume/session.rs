@@ -10,18 +10,20 @@ use lapin::message::Delivery;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
+use postrider_core::ports::Window;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::warn;
 
 use super::super::CLOSE_TIMEOUT;
 use super::super::backoff::Backoff;
-use super::super::error::{is_not_found, told};
+use super::super::error::{is_missing, is_not_found, told};
 use super::super::link::{Link, count};
 use super::super::options::Prefetch;
 use super::super::routing::Key;
 use super::super::shared::Shared;
 use super::super::topology::Source;
+use super::Ended;
 use super::delivery::Fetched;
 
 /// Deliveries looked at before anything else.
@@ -106,8 +108,8 @@ struct Session<'a> {
     complained: Option<Instant>,
 }
 
-/// Queue, generation, and a message, or nothing any more.
-type Told = (usize, u32, Option<Delivery>);
+/// Queue, generation, and a message, or why there is nothing any more.
+type Told = (usize, u32, Result<Delivery, Ended>);
 
 struct Opened {
     queue: usize,
@@ -153,11 +155,11 @@ impl<'a> Session<'a> {
         let mut left = BATCH;
         while let Some((queue, generation, delivery)) = next {
             match delivery {
-                Some(delivery) => {
+                Ok(delivery) => {
                     let message = Fetched::from(delivery);
                     self.shared.desk.fetched(queue, generation, message);
                 }
-                None => self.ended(queue, generation),
+                Err(why) => self.ended(queue, generation, why),
             }
             left -= 1;
             next = match left {
@@ -168,11 +170,15 @@ impl<'a> Session<'a> {
         self.shared.desk.announce();
     }
 
-    fn ended(&mut self, queue: usize, generation: u32) {
-        if !self.shared.desk.ended(queue, generation) {
+    fn ended(&mut self, queue: usize, generation: u32, why: Ended) {
+        if !self.shared.desk.ended(queue, generation, why) {
             return;
         }
-        self.complain(queue, "the server has ended it");
+        let cause = match why {
+            Ended::ChannelLost => "the server has closed its channel",
+            Ended::QueueDeleted => "it was deleted",
+        };
+        self.complain(queue, cause);
         self.open(queue, REOPEN);
     }
 
@@ -198,7 +204,8 @@ impl<'a> Session<'a> {
             Ok((channel, consumer)) => {
                 let generation = self.shared.desk.opened(queue, &channel, consumer.tag());
                 if let Some(generation) = generation {
-                    self.deliveries.push(told_by(consumer, queue, generation));
+                    self.deliveries
+                        .push(told_by(channel, consumer, queue, generation));
                 }
             }
             Err(cause) if self.shared.desk.is_leasing() => {
@@ -221,11 +228,31 @@ impl<'a> Session<'a> {
     }
 }
 
-fn told_by(consumer: Consumer, queue: usize, generation: u32) -> BoxStream<'static, Told> {
-    let end = once(std::future::ready((queue, generation, None)));
+/// A consumer that nobody has cancelled ends without an error when its queue is deleted, or with one that says so.
+fn told_by(
+    channel: Channel,
+    consumer: Consumer,
+    queue: usize,
+    generation: u32,
+) -> BoxStream<'static, Told> {
+    let cancelled = once(async move {
+        let why = if channel.status().connected() {
+            Ended::QueueDeleted
+        } else {
+            Ended::ChannelLost
+        };
+        (queue, generation, Err(why))
+    });
+    let why = |error: &lapin::Error| {
+        if is_missing(error) {
+            Ended::QueueDeleted
+        } else {
+            Ended::ChannelLost
+        }
+    };
     consumer
-        .map(move |delivery| (queue, generation, delivery.ok()))
-        .chain(end)
+        .map(move |delivery| (queue, generation, delivery.map_err(|error| why(&error))))
+        .chain(cancelled)
         .boxed()
 }
 
@@ -261,6 +288,14 @@ async fn open_once(
         )
         .await?;
     Ok((channel, consumer))
+}
+
+pub(in super::super) fn windows(options: Prefetch) -> Vec<Window> {
+    let window = |source: Source| Window {
+        queue: source.queue(),
+        packs: Some(prefetch(source, options).into()),
+    };
+    Source::all().into_iter().map(window).collect()
 }
 
 /// Never 0, which would mean without a bound.

@@ -21,7 +21,11 @@ const OUTSTANDING: usize = 1;
 pub(super) enum Cargo {
     Item(Item),
     /// A pack as it is, not to be read. Travels alone.
-    Raw(Bytes),
+    Raw {
+        pack: Bytes,
+        /// Somebody may have worked on it.
+        held_before: bool,
+    },
 }
 
 impl Cargo {
@@ -29,7 +33,7 @@ impl Cargo {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Item(item) => item.event.payload.len(),
-            Self::Raw(bytes) => bytes.len(),
+            Self::Raw { pack, .. } => pack.len(),
         }
     }
 }
@@ -162,7 +166,7 @@ fn take_pack<C>(pieces: &mut VecDeque<Piece<C>>) -> Vec<Piece<C>> {
     let (mut count, mut bytes) = (0, 0);
     for piece in &*pieces {
         bytes += piece.cargo.len();
-        let alone = matches!(piece.cargo, Cargo::Raw(_));
+        let alone = matches!(piece.cargo, Cargo::Raw { .. });
         if count > 0 && (alone || count == MAX_ITEMS || bytes > MAX_PACK_BYTES) {
             break;
         }

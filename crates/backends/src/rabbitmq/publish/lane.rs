@@ -2,18 +2,41 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::time::timeout;
 
 use super::super::error::{is_not_found, told};
 use super::super::link::Link;
 use super::super::routing::Destination;
+use super::super::topology::HELD_BEFORE;
 use super::calls::Outcome;
 
 /// Survives a restart of the server.
 const PERSISTENT: u8 = 2;
 const CONTENT_TYPE: &str = "application/vnd.postrider.pack";
+
+/// What is published in one go.
+pub(super) struct Message {
+    pub(super) bytes: Bytes,
+    pub(super) held_before: bool,
+}
+
+impl Message {
+    fn properties(&self) -> BasicProperties {
+        let properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_content_type(CONTENT_TYPE.into());
+        if !self.held_before {
+            return properties;
+        }
+        let mut headers = FieldTable::default();
+        headers.insert(HELD_BEFORE.into(), AMQPValue::Boolean(true));
+        properties.with_headers(headers)
+    }
+}
 
 /// A channel in confirm mode on which nothing is under way.
 pub(super) struct Lane(Channel);
@@ -49,13 +72,13 @@ impl Lane {
     pub(super) async fn publish(
         self,
         destination: Destination,
-        pack: &[u8],
+        message: &Message,
         patience: Duration,
     ) -> Landed {
         if !self.0.status().connected() {
             return Landed::with(Outcome::NotPublished("the connection was lost".to_owned()));
         }
-        match timeout(patience, self.confirmed(destination, pack)).await {
+        match timeout(patience, self.confirmed(destination, message)).await {
             Ok(Ok(confirmation)) => self.landed(destination, &confirmation),
             // Nothing else is under way on this channel: what is missing is where this was to go.
             Ok(Err(error)) if is_not_found(&error) => Landed {
@@ -70,20 +93,18 @@ impl Lane {
     async fn confirmed(
         &self,
         destination: Destination,
-        pack: &[u8],
+        message: &Message,
     ) -> lapin::Result<Confirmation> {
-        let properties = BasicProperties::default()
-            .with_delivery_mode(PERSISTENT)
-            .with_content_type(CONTENT_TYPE.into());
         let mandatory = BasicPublishOptions {
             mandatory: true,
             ..BasicPublishOptions::default()
         };
         let exchange = destination.exchange.to_string().into();
         let key = destination.key.to_string().into();
+        let (bytes, properties) = (&message.bytes, message.properties());
         let sent = self
             .0
-            .basic_publish(exchange, key, mandatory, pack, properties);
+            .basic_publish(exchange, key, mandatory, bytes, properties);
         sent.await?.await
     }
 

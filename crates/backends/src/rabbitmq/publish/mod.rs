@@ -135,7 +135,20 @@ impl Publisher {
             exchange: Exchange::Quarantine,
             key,
         };
-        self.submit(vec![(destination, Cargo::Raw(pack))]).await
+        let cargo = Cargo::Raw {
+            pack,
+            held_before: false,
+        };
+        self.submit(vec![(destination, cargo)]).await
+    }
+
+    /// Publishes packs again as they are, whose queue was deleted.
+    pub(super) async fn rescue(&self, packs: Vec<(Destination, Bytes)>) -> Result<(), PortError> {
+        let cargo = packs.into_iter().map(|(destination, pack)| {
+            let held_before = true;
+            (destination, Cargo::Raw { pack, held_before })
+        });
+        self.submit(cargo.collect()).await
     }
 
     async fn submit(&self, cargo: Vec<(Destination, Cargo)>) -> Result<(), PortError> {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
@@ -20,7 +19,7 @@ use super::super::link::Link;
 use super::super::routing::Destination;
 use super::calls::{CallId, Calls, Outcome};
 use super::groups::{Cargo, Groups, Piece};
-use super::lane::{Landed, Lane};
+use super::lane::{Landed, Lane, Message};
 use super::{Job, State, blocked_text};
 
 /// Packs that may be under way at once, over all destinations.
@@ -50,7 +49,8 @@ pub(super) struct Session<'a> {
     lanes: usize,
     under_way: FuturesUnordered<BoxFuture<'a, Done>>,
     is_declaring: bool,
-    /// Not to be tried in vain all the time.
+    /// Neither is to be tried in vain all the time.
+    declare_again: Option<Instant>,
     open_again: Option<Instant>,
     blocked: Option<String>,
 }
@@ -80,6 +80,7 @@ impl<'a> Session<'a> {
             lanes: 0,
             under_way: FuturesUnordered::new(),
             is_declaring: false,
+            declare_again: None,
             open_again: None,
             blocked: None,
         }
@@ -150,10 +151,10 @@ impl<'a> Session<'a> {
                 self.idle.push(lane);
                 return;
             };
-            let (pack, calls) = packed(pieces);
+            let (message, calls) = packed(pieces);
             let patience = self.confirm_timeout;
             let publish = async move {
-                let landed = lane.publish(destination, &pack, patience).await;
+                let landed = lane.publish(destination, &message, patience).await;
                 Done::Published(destination, calls, landed)
             };
             self.under_way.push(publish.boxed());
@@ -189,12 +190,8 @@ impl<'a> Session<'a> {
             Done::Published(destination, calls, landed) => self.landed(destination, &calls, landed),
             Done::Declared(result) => {
                 self.is_declaring = false;
-                if let Err(cause) = result {
-                    warn!(
-                        cause,
-                        "queues that are missing on RabbitMQ cannot be declared"
-                    );
-                }
+                // What went wrong is told by whoever declares.
+                self.declare_again = result.err().map(|_| Instant::now() + TICK);
             }
         }
     }
@@ -208,8 +205,10 @@ impl<'a> Session<'a> {
         for call in calls {
             self.calls.ended(*call, &landed.outcome);
         }
-        if landed.misses_topology && !self.is_declaring {
-            warn!(%destination.exchange, %destination.key, "queues are missing on RabbitMQ; declaring them again");
+        let too_soon = self
+            .declare_again
+            .is_some_and(|again| Instant::now() < again);
+        if landed.misses_topology && !self.is_declaring && !too_soon {
             self.is_declaring = true;
             let (link, declared) = (Arc::clone(&self.link), self.declared);
             let noticed = Instant::now();
@@ -296,15 +295,22 @@ impl<'a> Session<'a> {
     }
 }
 
-fn packed(pieces: Vec<Piece<CallId>>) -> (Bytes, Vec<CallId>) {
+fn packed(pieces: Vec<Piece<CallId>>) -> (Message, Vec<CallId>) {
     let mut calls = Vec::with_capacity(pieces.len());
     let mut items = Vec::with_capacity(pieces.len());
     for piece in pieces {
         calls.push(piece.call);
         match piece.cargo {
             Cargo::Item(item) => items.push(item),
-            Cargo::Raw(pack) => return (pack, calls),
+            Cargo::Raw { pack, held_before } => {
+                let bytes = pack;
+                return (Message { bytes, held_before }, calls);
+            }
         }
     }
-    (envelope::encode(&items), calls)
+    let message = Message {
+        bytes: envelope::encode(&items),
+        held_before: false,
+    };
+    (message, calls)
 }

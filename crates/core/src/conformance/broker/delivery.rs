@@ -1,5 +1,7 @@
 //! The round trip: publish, lease, acknowledge.
 
+use std::collections::HashSet;
+
 use super::work::{Held, SOLO, assert_holds, items_of, receipts};
 use crate::conformance::Fixture;
 use crate::conformance::stage::{Stage, soon};
@@ -102,6 +104,22 @@ pub async fn room_is_respected(fixture: &dyn Fixture) {
     held.extend(stage.lease_items_by(1, 3).await);
     assert_holds(&held, &items, "what found no room comes with a later lease");
     stage.nothing_ready("everything is leased").await;
+}
+
+/// A receipt names one of the queues that the broker says it has, each of which lets at least one pack out.
+pub async fn receipts_name_their_queue(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let windows = stage.ports.broker.windows();
+    let names: HashSet<&str> = windows.iter().map(|window| window.queue.as_str()).collect();
+    assert_eq!(names.len(), windows.len(), "two queues have one name");
+    assert!(windows.iter().all(|window| window.packs != Some(0)));
+    let items = stage.items(5);
+    stage.publish(&items).await;
+    for held in stage.lease_items(5).await {
+        let queue = held.pack.receipt.queue as usize;
+        assert!(queue < windows.len(), "queue {queue} of {}", windows.len());
+    }
+    assert_eq!(stage.ports.broker.windows(), windows);
 }
 
 impl Stage<'_> {

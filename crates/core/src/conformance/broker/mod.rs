@@ -29,6 +29,7 @@ macro_rules! conformance_broker {
             large_payloads_come_back_to_the_byte
             groups_of_any_size_arrive_in_packs_within_bounds
             room_is_respected
+            receipts_name_their_queue
             leased_work_is_not_leased_again
             acknowledged_work_is_gone
             acknowledging_twice_takes_nothing_else

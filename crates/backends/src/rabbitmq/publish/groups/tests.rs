@@ -94,7 +94,10 @@ fn what_is_not_to_be_read_travels_alone() {
     groups.push(HERE, piece(0, 1));
     for call in [1, 2] {
         let raw = Piece {
-            cargo: Cargo::Raw(Bytes::from_static(b"?")),
+            cargo: Cargo::Raw {
+                pack: Bytes::from_static(b"?"),
+                held_before: false,
+            },
             ..piece(call, 0)
         };
         groups.push(HERE, raw);
