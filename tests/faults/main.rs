@@ -18,6 +18,8 @@
     reason = "in a test a panic is the report, and so are figures"
 )]
 
+mod crash_loop;
+mod garbage;
 mod rabbitmq_restarts;
 #[allow(dead_code, reason = "what scenarios share; not each needs all of it")]
 mod stage;
@@ -74,9 +76,13 @@ const fn long(name: &'static str, run: Run) -> Scenario {
     }
 }
 
-const SCENARIOS: &[Scenario] = &[short("rabbitmq_restarts", |form| {
-    Box::pin(rabbitmq_restarts::run(form))
-})];
+const SCENARIOS: &[Scenario] = &[
+    short("rabbitmq_restarts", |form| {
+        Box::pin(rabbitmq_restarts::run(form))
+    }),
+    long("crash_loop", |form| Box::pin(crash_loop::run(form))),
+    short("garbage", |form| Box::pin(garbage::run(form))),
+];
 
 fn main() {
     let mut arguments = Arguments::from_args();
