@@ -21,7 +21,9 @@
 mod answers_lost;
 mod attempt_six;
 mod channel_closed;
+mod crash_loop;
 mod failing;
+mod garbage;
 mod log_store_away;
 mod mass_hang;
 mod memory_alarm;
@@ -120,6 +122,8 @@ const SCENARIOS: &[Scenario] = &[
     long("redis_cluster", |form| Box::pin(redis_cluster::run(form))),
     long("log_store_away", |form| Box::pin(log_store_away::run(form))),
     long("mass_hang", |form| Box::pin(mass_hang::run(form))),
+    long("crash_loop", |form| Box::pin(crash_loop::run(form))),
+    short("garbage", |form| Box::pin(garbage::run(form))),
 ];
 
 fn main() {

@@ -110,6 +110,12 @@ impl Server {
 
     /// Starts a server and waits until it listens.
     pub async fn launch(settings: &Settings) -> Self {
+        let launched = Self::try_launch(settings).await;
+        launched.unwrap_or_else(|said| panic!("the server did not come up; it said:\n{said}"))
+    }
+
+    /// The same for one that may end before it listens: the error is what it said.
+    pub async fn try_launch(settings: &Settings) -> Result<Self, String> {
         let mut command = settings.command();
         command
             .kill_on_drop(true)
@@ -126,20 +132,22 @@ impl Server {
         let Some(Listening { pid, api, metrics }) =
             addresses.and_then(|addresses| addresses.clone())
         else {
-            panic!(
-                "the server did not come up; it said:\n{}",
-                log.lock().join("\n")
-            );
+            return Err(log.lock().join("\n"));
         };
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self {
+        Ok(Self {
             child,
             pid,
             api,
             metrics,
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             log,
-        }
+        })
+    }
+
+    /// Whether it has ended, by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Runs another command of the binary to its end, with the same settings: whether it succeeded, and what it said.
