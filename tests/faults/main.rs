@@ -18,6 +18,7 @@
     reason = "in a test a panic is the report, and so are figures"
 )]
 
+mod rabbitmq_cluster;
 mod rabbitmq_restarts;
 #[allow(dead_code, reason = "what scenarios share; not each needs all of it")]
 mod stage;
@@ -65,7 +66,6 @@ const fn short(name: &'static str, run: Run) -> Scenario {
 }
 
 /// Only with `--all`, or asked for by name.
-#[allow(dead_code, reason = "the first of them is on its way")]
 const fn long(name: &'static str, run: Run) -> Scenario {
     Scenario {
         name,
@@ -74,9 +74,14 @@ const fn long(name: &'static str, run: Run) -> Scenario {
     }
 }
 
-const SCENARIOS: &[Scenario] = &[short("rabbitmq_restarts", |form| {
-    Box::pin(rabbitmq_restarts::run(form))
-})];
+const SCENARIOS: &[Scenario] = &[
+    short("rabbitmq_restarts", |form| {
+        Box::pin(rabbitmq_restarts::run(form))
+    }),
+    long("rabbitmq_cluster", |form| {
+        Box::pin(rabbitmq_cluster::run(form))
+    }),
+];
 
 fn main() {
     let mut arguments = Arguments::from_args();

@@ -58,6 +58,20 @@ impl Times {
     }
 }
 
+impl Times {
+    /// The same from then on, up to the last.
+    pub(crate) fn longest_gap_since(&self, begun: Instant) -> Duration {
+        let since = self.0.iter().filter(|at| **at >= begun);
+        let mut longest = Duration::ZERO;
+        let mut last = begun;
+        for at in since {
+            longest = longest.max(*at - last);
+            last = *at;
+        }
+        longest.max(last.elapsed().saturating_sub(STEP))
+    }
+}
+
 /// CPU time that a process uses, from now on.
 pub(crate) struct Cpu {
     pid: i32,
