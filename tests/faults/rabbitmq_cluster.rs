@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Form;
 use crate::stage::{Plan, Stage};
-use crate::watch::Times;
+use crate::watch::longest_silence;
 
 const CLIENTS: usize = 16;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -26,7 +26,7 @@ pub(crate) async fn run(_: Form) {
     let mut installation = Shared::with_rabbitmq_cluster().await;
     let version = version(installation.rabbitmq_cluster()).await;
     let receiver = Receiver::start(|_, _| Answer::Status(200)).await;
-    let mut stage = Stage::set(installation, receiver, Plan::default()).await;
+    let mut stage = Stage::set(installation, receiver, plan()).await;
     let members = cluster(&mut stage).members().await;
     assert_eq!(members, (3, 3), "each queue has a member on each node");
     cluster(&mut stage).can_spare_one().await;
@@ -69,6 +69,15 @@ pub(crate) async fn run(_: Form) {
         .await;
 }
 
+/// Enough applications for most of the queues of events, whose leaders are spread over the nodes.
+fn plan() -> Plan {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    Plan {
+        tenants: names.map(|name| vec![name]).to_vec(),
+        ..Plan::default()
+    }
+}
+
 fn cluster(stage: &mut Stage) -> &mut RabbitCluster {
     stage.installation.rabbitmq_cluster()
 }
@@ -88,11 +97,11 @@ async fn settled(stage: &Stage, begun: Instant) {
     stage.fault(begun, Instant::now());
 }
 
-/// Waits until the cluster is whole again; how long nothing was accepted since `begun`, at most.
+/// Waits until the cluster is whole again; how long an ingest accepted nothing for an application since `begun`, at most.
 async fn after(stage: &mut Stage, what: &str, begun: Instant) -> String {
     cluster(stage).can_spare_one().await;
     sleep(STEADY).await;
-    let gap = Times::of_acceptance(&stage.ledger).longest_gap_since(begun);
+    let gap = longest_silence(&stage.ledger, begun);
     assert!(gap <= 3 * ACCEPTS_WITHIN, "{what}: nothing for {gap:?}");
     format!("{what}: longest_gap={gap:.1?}")
 }

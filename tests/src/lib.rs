@@ -34,7 +34,7 @@ use std::time::Duration;
 pub use api::{Api, Application, Subscriber, Tenant, body_of};
 pub use cluster::{Addresses, Cluster};
 pub use installation::{
-    Installation, RabbitCluster, RabbitNode, RedisCluster, RedisServer, Shared,
+    Installation, Management, RabbitCluster, RabbitNode, RedisCluster, RedisServer, Shared,
 };
 pub use ledger::{Ledger, Verdict};
 pub use load::{Load, Route, Running};

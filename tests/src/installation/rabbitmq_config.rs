@@ -25,8 +25,11 @@ pub(super) const FILES: [(&str, &str); 9] = [
     ("RABBITMQ_PID_FILE", "pid"),
 ];
 
-pub(super) fn shipped_configuration() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/rabbitmq/rabbitmq.conf")
+/// A file that we ship as an example.
+pub(super) fn shipped(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy/rabbitmq")
+        .join(file)
 }
 
 /// Read after the configuration that we ship, and so stronger.

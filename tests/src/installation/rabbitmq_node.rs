@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::rabbitmq_config::{FILES, Ports, USER, configuration, shipped_configuration};
-use super::{free_port, prepared};
+use super::rabbitmq_config::{FILES, Ports, USER, configuration, shipped};
+use super::{Management, free_port, prepared};
 use crate::PATIENCE;
 
 /// A port may be taken between finding it free and using it.
@@ -85,9 +85,11 @@ impl RabbitNode {
 
     /// Forms a cluster with the nodes of these names at its first start.
     pub(super) fn join(&self, names: &[String]) {
-        let mut text = "cluster_formation.peer_discovery_backend = classic_config\n".to_owned();
+        let mut text = std::fs::read_to_string(shipped("cluster.conf")).unwrap();
         for (number, name) in names.iter().enumerate() {
-            text += &format!("cluster_formation.classic_config.nodes.{number} = {name}\n");
+            // Stronger than the example's, since it comes later.
+            let number = number + 1;
+            text += &format!("\ncluster_formation.classic_config.nodes.{number} = {name}\n");
         }
         self.write("conf.d/cluster.conf", &text);
     }
@@ -114,6 +116,13 @@ impl RabbitNode {
     #[must_use]
     pub fn management(&self) -> String {
         format!("http://{USER}:{USER}@127.0.0.1:{}", self.ports.management)
+    }
+
+    pub(super) fn managed(&self) -> Management {
+        Management {
+            api: self.management(),
+            vhost: "/".to_owned(),
+        }
     }
 
     #[must_use]
@@ -214,7 +223,7 @@ impl RabbitNode {
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("ERL_CRASH_DUMP", self.path("log/erl_crash.dump"))
             .env("RABBITMQ_NODENAME", &self.name)
-            .env("RABBITMQ_CONFIG_FILE", shipped_configuration())
+            .env("RABBITMQ_CONFIG_FILE", shipped("rabbitmq.conf"))
             .env("RABBITMQ_CTL_ERL_ARGS", ON_LOOPBACK);
         for (variable, file) in FILES {
             command.env(variable, self.path(file));

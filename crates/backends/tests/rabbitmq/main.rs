@@ -4,6 +4,7 @@
 
 mod apart;
 mod api;
+mod by_hand;
 mod deleted;
 mod installing;
 mod nodes;
