@@ -1,6 +1,8 @@
 //! What has to be written but need not be waited for: the log's record of an accepted message, and the completion of
 //! its reservation.
 //!
+//! So is that a reservation lapses of which nobody was told whether it was made.
+//!
 //! A queue per kind, so that one store's outage does not hold up the other's. Whatever gathers while one write is
 //! under way becomes the next one: no timer, no lingering. While the store is away the queue grows up to its bound in
 //! bytes, then the oldest go and are counted; delivery does not depend on any of it.
@@ -10,14 +12,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
-use postrider_core::Clock;
-use postrider_core::ports::{Answer, LogRecord, PortError, Ports, ReservationKey};
+use postrider_core::ports::{Answer, Limits, LogRecord, PortError, Ports, ReservationKey};
+use postrider_core::{Clock, MessageId, Timestamp};
 use prometheus::IntCounter;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::ApiConfig;
+use crate::idempotency::LEASE;
 use crate::metrics::Metrics;
 
 /// The most records of one write.
@@ -36,6 +40,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub(crate) struct Batches {
     log: Batch<LogRecord>,
     completions: Batch<(ReservationKey, Answer)>,
+    lapses: Batch<(ReservationKey, MessageId)>,
     close_grace: Duration,
 }
 
@@ -51,6 +56,8 @@ impl Batches {
             let log = Arc::clone(&log);
             async move { log.record(records).await }
         };
+        let (limits, time) = (Arc::clone(&ports.limits), Arc::clone(clock));
+        let write_lapses = move |tries| lapse(Arc::clone(&limits), time.now(), tries);
         let (limits, clock) = (Arc::clone(&ports.limits), Arc::clone(clock));
         let write_completions = move |done| {
             let (limits, now) = (Arc::clone(&limits), clock.now());
@@ -70,8 +77,19 @@ impl Batches {
                 metrics.completions_dropped.clone(),
                 write_completions,
             ),
+            lapses: Batch::start(
+                "lapsed reservations",
+                bound,
+                metrics.completions_dropped.clone(),
+                write_lapses,
+            ),
             close_grace: config.close_grace,
         }
+    }
+
+    /// Lets others resume, as soon as the store can be told, what may have been reserved by a try that has ended.
+    pub(crate) fn lapse(&self, key: ReservationKey, message: MessageId) {
+        self.lapses.push((key, message), OVERHEAD);
     }
 
     pub(crate) fn record(&self, record: LogRecord) {
@@ -90,8 +108,25 @@ impl Batches {
 
     pub(crate) async fn close(&self) {
         let deadline = Instant::now() + self.close_grace;
-        tokio::join!(self.log.close(deadline), self.completions.close(deadline));
+        tokio::join!(
+            self.log.close(deadline),
+            self.completions.close(deadline),
+            self.lapses.close(deadline)
+        );
     }
+}
+
+/// Of tries whose lease is not over anyway.
+async fn lapse(
+    limits: Arc<dyn Limits>,
+    now: Timestamp,
+    tries: Vec<(ReservationKey, MessageId)>,
+) -> Result<(), PortError> {
+    let leased = tries
+        .iter()
+        .filter(|(_, message)| message.created_at() + LEASE > now);
+    let lapses = leased.map(|(key, message)| limits.lapse(now, key, *message, now));
+    join_all(lapses).await.into_iter().collect()
 }
 
 /// A queue and the task that writes it out.

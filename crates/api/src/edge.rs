@@ -43,10 +43,10 @@ pub(crate) async fn guard(State(state): State<Shared>, request: Request, next: N
     span.in_scope(|| {
         let (status, micros) = (status.as_u16(), took.as_micros() as u64);
         // What goes well is the bulk of it and costs as much to log as to do.
-        if status < 400 {
-            tracing::debug!(%method, path, status, micros, "answered");
-        } else {
-            tracing::info!(%method, path, status, micros, "answered");
+        match status {
+            ..400 => tracing::debug!(%method, path, status, micros, "answered"),
+            400..500 => tracing::info!(%method, path, status, micros, "answered"),
+            _ => tracing::warn!(%method, path, status, micros, "answered"),
         }
     });
     response.headers_mut().insert(REQUEST_ID, id);

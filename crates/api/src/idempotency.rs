@@ -157,7 +157,17 @@ pub(crate) async fn reserve(
     loop {
         let now = state.now();
         reservation.lease_until = now + LEASE;
-        let reserved = state.ports.limits.reserve(now, &reservation).await?;
+        let reserved = match state.ports.limits.reserve(now, &reservation).await {
+            Ok(reserved) => reserved,
+            Err(error) => {
+                // It may be reserved, and nobody is at it: whoever repeats the request would wait for it in vain.
+                if !error.changed_nothing() {
+                    let Reservation { key, candidate, .. } = reservation;
+                    state.batches.lapse(key, candidate);
+                }
+                return Err(error.into());
+            }
+        };
         let until = match look(reserved, reservation.candidate)? {
             Look::Admitted(admission) => return Ok(admission),
             Look::Wait(until) => until,

@@ -207,4 +207,6 @@ pub fn group(items: Vec<Item>) -> Vec<Vec<Item>> {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;

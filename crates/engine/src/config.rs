@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use bytes::Bytes;
 use postrider_core::schedule::RetrySchedule;
 
 /// How the engine works; every field has a sensible default.
@@ -15,6 +16,8 @@ pub struct EngineConfig {
     pub request_timeout: Duration,
     /// Delays between attempts.
     pub schedule: RetrySchedule,
+    /// For tests: whoever touches a payload that contains this ends the process.
+    pub abort_on: Option<Bytes>,
 }
 
 impl Default for EngineConfig {
@@ -25,6 +28,7 @@ impl Default for EngineConfig {
             prefetch_bytes: 256 * 1024 * 1024,
             request_timeout: Duration::from_secs(15),
             schedule: RetrySchedule::default(),
+            abort_on: None,
         }
     }
 }

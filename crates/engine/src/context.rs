@@ -20,6 +20,7 @@ use crate::prepared::PreparedEndpoints;
 use crate::recorder::Recorder;
 use crate::sender::Sender;
 use crate::suspects;
+use crate::trial::Untried;
 
 /// What an engine is made of.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub(crate) struct Context {
     pub(crate) prepared: PreparedEndpoints,
     pub(crate) recorder: Recorder,
     pub(crate) acker: Acker,
+    pub(crate) untried: Untried,
     /// One permit per request under way.
     pub(crate) slots: Semaphore,
     pub(crate) held: Held,
@@ -82,6 +84,7 @@ impl Context {
             config: parts.config,
             gate,
             held,
+            untried: Untried::default(),
             prepared: PreparedEndpoints::default(),
             packs: TaskTracker::new(),
             room: Notify::new(),

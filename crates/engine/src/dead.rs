@@ -76,9 +76,16 @@ pub(crate) async fn file(context: &Context, event: &Arc<Event>, note: &DeadNote)
     put(context, letter).await
 }
 
-/// The work that a letter was made from is let go once the letter is as safe as the work was.
 pub(crate) async fn put(context: &Context, letter: DeadLetter) -> Settled {
-    let filed = context.ports.dead_letters.put(vec![letter]).await;
+    put_all(context, vec![letter]).await
+}
+
+/// The work that letters were made from is let go once the letters are as safe as the work was.
+pub(crate) async fn put_all(context: &Context, letters: Vec<DeadLetter>) -> Settled {
+    if letters.is_empty() {
+        return Settled::Yes;
+    }
+    let filed = context.ports.dead_letters.put(letters).await;
     if filed.is_ok() {
         tokio::time::sleep(context.ports.dead_letters.safe_after()).await;
     }

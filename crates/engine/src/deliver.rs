@@ -85,8 +85,8 @@ pub(crate) async fn run(
             return put_back(context, item, target, pause, "released").await;
         }
     };
-    if guard == Guard::Claim
-        && let Err(end) = claim::claim(context, item, target).await
+    if guard != Guard::None
+        && let Err(end) = claim::claim(context, item, target, guard).await
     {
         return end;
     }
@@ -297,28 +297,33 @@ async fn release(
 /// Ends a delivery that nobody wants any more, without a request.
 pub(crate) async fn cancel(context: &Context, item: &Item, target: &Target) -> Settled {
     context.metrics.canceled.inc();
-    let destination = destination(
-        item,
-        target,
-        DestinationStatus::Canceled,
-        None,
-        context.now(),
-    );
-    let settlement = settlement(
-        context,
-        item,
-        target,
-        PairOutcome::Ended(PairState::Canceled),
-    );
-    let log = vec![LogRecord::Destination(destination)];
-    context
-        .recorder
-        .record(Outcome {
-            settlement: Some(settlement),
-            log,
-        })
-        .await;
+    end(context, item, target, PairState::Canceled).await;
     Settled::Yes
+}
+
+/// Records the end of a delivery that no request was made for. Says whether its pair record is stored.
+pub(crate) async fn end(context: &Context, item: &Item, target: &Target, state: PairState) -> bool {
+    let now = context.now();
+    let log = status_of(state).map(|status| {
+        let end = destination(item, target, status, None, now);
+        LogRecord::Destination(end)
+    });
+    let settlement = settlement(context, item, target, PairOutcome::Ended(state));
+    let outcome = Outcome {
+        settlement: Some(settlement),
+        log: log.into_iter().collect(),
+    };
+    context.recorder.record(outcome).await
+}
+
+/// How the log shows the end of a pair; `None` where it has not ended.
+const fn status_of(state: PairState) -> Option<DestinationStatus> {
+    match state {
+        PairState::Waiting => None,
+        PairState::Delivered => Some(DestinationStatus::Delivered),
+        PairState::Dead => Some(DestinationStatus::Failed),
+        PairState::Canceled => Some(DestinationStatus::Canceled),
+    }
 }
 
 fn outcome(

@@ -344,8 +344,12 @@ mod tests {
     fn a_pack_of_which_something_could_not_be_settled_stays() {
         let item = samples::item(Work::Match);
         let later = NOW + Duration::from_secs(3);
-        let fates: [fn(Unfinished<'_>); 2] =
-            [|piece| drop(piece.end(Settled::No)), |piece| drop(piece)];
+        let fates: [fn(Unfinished<'_>); 2] = [
+            |piece| {
+                let _ = piece.end(Settled::No);
+            },
+            |panicked| drop(panicked),
+        ];
         for fate in fates {
             let load = Load::new(pack(1, b"").receipt, 0);
             let hangs = load.unfinished();

@@ -30,6 +30,31 @@ pub(crate) enum Guard {
     None,
     /// Perhaps: every attempt is claimed first.
     Claim,
+    /// Perhaps, and this is a trial: an attempt that is somebody else's is not put off, because it was not tried.
+    Trial,
+}
+
+/// Ends the process where a test has asked for it: what is tested is what becomes of the others.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is to skip the drain and every destructor"
+)]
+pub(crate) fn touch(context: &Context, items: &[Item]) {
+    let Some(marker) = context
+        .config
+        .abort_on
+        .as_deref()
+        .filter(|marker| !marker.is_empty())
+    else {
+        return;
+    };
+    let has_it = |item: &Item| {
+        let mut places = item.event.payload.windows(marker.len());
+        places.any(|place| place == marker)
+    };
+    if items.iter().any(has_it) {
+        std::process::abort();
+    }
 }
 
 pub(crate) async fn settle(
@@ -45,7 +70,11 @@ pub(crate) async fn settle(
         },
         // Work that was handed off may be carried twice: always claimed.
         Work::Targets(targets) => {
-            settle_targets(context, item, targets.clone(), Guard::Claim, unfinished).await
+            let guard = match guard {
+                Guard::None => Guard::Claim,
+                guard => guard,
+            };
+            settle_targets(context, item, targets.clone(), guard, unfinished).await
         }
         Work::Dead(note) => unfinished.end(dead::file(context, &item.event, note).await),
     }
@@ -64,7 +93,7 @@ async fn targets_of(context: &Context, item: &Item, guard: Guard) -> Result<Vec<
         Ok(None) => return Err(Settled::Yes),
         Err(error) => return Err(unknown(context, item, &error, "registry_away").await),
     };
-    if guard == Guard::Claim {
+    if guard != Guard::None {
         remember_event(context, item).await;
         if let Err(error) = cancel_what_no_longer_matches(context, item, &app).await {
             return Err(unknown(context, item, &error, "store_away").await);
@@ -78,7 +107,7 @@ async fn targets_of(context: &Context, item: &Item, guard: Guard) -> Result<Vec<
 }
 
 /// Ingest records a message after it was accepted; if it died in between, this is the record.
-async fn remember_event(context: &Context, item: &Item) {
+pub(crate) async fn remember_event(context: &Context, item: &Item) {
     let record = LogRecord::Message(MessageRecord::from(Arc::clone(&item.event)));
     context
         .recorder
@@ -151,11 +180,7 @@ async fn settle_targets(
     let deliveries = join_all(deliveries);
     let put_off = async { unfinished.end(put_off_all(context, put_off, "not_yet").await) };
     let (ends, waits) = tokio::join!(deliveries, put_off);
-    if waits == Settled::No || ends.contains(&Settled::No) {
-        Settled::No
-    } else {
-        Settled::Yes
-    }
+    Settled::all(ends.into_iter().chain([waits]))
 }
 
 /// Whom an event is for cannot be said now: it is put off as it is, since it was to be matched.

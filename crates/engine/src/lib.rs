@@ -25,11 +25,13 @@ mod metrics;
 mod observer;
 mod pack;
 mod plan;
+mod poison;
 mod prepared;
 mod pressure;
 mod recorder;
 mod sender;
 mod suspects;
+mod trial;
 
 pub mod http;
 #[cfg(feature = "testing")]

@@ -74,7 +74,7 @@ async fn relieve(context: &Context) -> usize {
         match rehome(context, batch).await {
             Settled::Yes => packs += batch.len(),
             // Told by whoever tried.
-            Settled::No | Settled::Apart => break,
+            Settled::No | Settled::Held | Settled::Apart => break,
         }
     }
     packs

@@ -13,6 +13,7 @@ use postrider_core::ports::{Broker as _, Ports};
 use postrider_core::secret::SecretText;
 
 use crate::config::{Choice, Config, ConfigError, Entry, Servers};
+use crate::telemetry::Metrics;
 
 /// The backends of this process.
 #[derive(Debug, Clone)]
@@ -89,6 +90,41 @@ impl Shared {
             dead_letters: Arc::new(RedisDeadLetters::new(Arc::clone(&store))),
             limits: Arc::new(RedisLimits::new(store)),
         })
+    }
+
+    /// # Errors
+    /// Where metrics of these names are there already.
+    pub fn show(&self, metrics: &Metrics) -> Result<(), prometheus::Error> {
+        let counts = self.registry.counts();
+        let seen = Arc::clone(&counts);
+        metrics.counted(
+            "registry_rewinds_total",
+            "Times at which Redis had gone back to an older state and lost changes of the registry.",
+            move || seen.rewinds.get(),
+        )?;
+        let seen = Arc::clone(&counts);
+        metrics.counted(
+            "registry_losses_total",
+            "Times at which Redis held no registry, or one that cannot be gone on with: it takes an import.",
+            move || seen.losses.get(),
+        )?;
+        let seen = Arc::clone(&counts);
+        metrics.counted(
+            "registry_changes_healed_total",
+            "Changes of the registry that Redis had lost and this process put back.",
+            move || seen.healed.get(),
+        )?;
+        metrics.counted(
+            "registry_changes_forgotten_total",
+            "Changes of the registry that Redis had lost and nobody remembered.",
+            move || counts.forgotten.get(),
+        )?;
+        let log = self.log.counts();
+        metrics.counted(
+            "log_rows_shed_total",
+            "Rows of the delivery log that gave way because there was too little room.",
+            move || log.shed.get(),
+        )
     }
 
     #[must_use]

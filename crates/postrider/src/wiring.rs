@@ -99,6 +99,9 @@ impl Node {
         let cache = Arc::new(RegistryCache::new(Arc::clone(&ports.registry)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Metrics::new().context("metrics cannot be set up")?;
+        if let Installation::Shared(shared) = &installation {
+            shared.show(&metrics).context("metrics cannot be set up")?;
+        }
         let draining = CancellationToken::new();
         let health = Health::new(ports.clone(), config.process.roles, draining.clone());
         let chores = Chores::default();
@@ -298,8 +301,17 @@ fn engine_config(config: &Config) -> EngineConfig {
         prefetch: config.delivery.prefetch,
         request_timeout: config.delivery.request_timeout,
         schedule: config.delivery.schedule.clone(),
+        abort_on: abort_on().map(Into::into),
         ..EngineConfig::default()
     }
+}
+
+/// Lets a test kill a process by a payload. No setting: a release does not look at it.
+fn abort_on() -> Option<String> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    std::env::var("POSTRIDER_TEST_ABORT_ON").ok()
 }
 
 /// The listening sockets, open before anything else is begun.

@@ -4,6 +4,7 @@ mod management;
 mod rabbitmq;
 mod rabbitmq_node;
 mod redis;
+mod redis_cluster;
 
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -14,6 +15,7 @@ use rabbitmq::Vhost;
 pub use management::Management;
 pub use rabbitmq_node::RabbitNode;
 pub use redis::RedisServer;
+pub use redis_cluster::RedisCluster;
 
 /// Gone, with everything in it, when dropped.
 #[derive(Debug)]
@@ -163,5 +165,31 @@ mod tests {
     async fn installations_do_not_share_a_vhost() {
         let (one, two) = (Shared::new().await, Shared::new().await);
         assert_ne!(one.settings().env, two.settings().env);
+    }
+
+    #[tokio::test]
+    async fn a_redis_of_its_own_can_be_full_and_can_refuse_writes() {
+        let redis = RedisServer::start().await;
+        redis.refuse_writes().await;
+        assert!(redis.command("SET key value").await.starts_with("READONLY"));
+        redis.take_writes().await;
+        assert_eq!(redis.command("SET key value").await, "OK");
+        redis.fill(4 << 20).await;
+        redis.limit_memory(4 << 20).await;
+        assert!(redis.command("SET key value").await.starts_with("OOM"));
+        redis.clear().await;
+        assert_eq!(redis.command("SET key value").await, "OK");
+        redis.flush().await;
+        assert_eq!(redis.command("DBSIZE").await, "0");
+    }
+
+    #[tokio::test]
+    async fn a_cluster_of_its_own_goes_on_without_a_master() {
+        let mut cluster = RedisCluster::start().await;
+        let first = cluster.master_of("key").await;
+        cluster.kill(first).await;
+        cluster.promoted_without(first).await;
+        cluster.start_again(first).await;
+        assert_ne!(cluster.master_of("key").await, first);
     }
 }

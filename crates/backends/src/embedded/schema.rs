@@ -1,10 +1,10 @@
-//! The tables, as the first release of the format made them.
+//! The tables, as each version of the format made them.
 //!
 //! Why they look the way they do:
 //!
 //! - **Identifiers are their 20 bytes.** They sort by time, so new rows of most indexes go to one end.
 //! - **Rows are filed under the time at which somebody looks for the old ones.** The row number of `message`,
-//!   `attempt`, `reservation`, `event_id` and `pair` is made of a time ([`super::filing`]): retention reads a table from
+//!   `attempt`, `reservation`, `event_id`, `pair` and `trial` is made of a time ([`super::filing`]): retention reads a table from
 //!   its start and needs no index of its own, and inserts are appends.
 //! - **Work that is ready has no index at all.** It is read in the order of its numbers, which are given out in
 //!   the order of commits; only what waits for a time is indexed by it. Being handed out is no write.
@@ -167,4 +167,14 @@ CREATE TABLE breaker (
     until INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX breaker_by_end ON breaker (until);
+";
+
+/// What version 2 adds: trials of what may end the process, counted.
+pub(super) const VERSION_2: &str = "
+CREATE TABLE trial (
+    n INTEGER PRIMARY KEY,
+    key BLOB NOT NULL UNIQUE,
+    begun INTEGER NOT NULL,
+    until INTEGER NOT NULL
+);
 ";

@@ -17,6 +17,7 @@
 //!   a write reports `Unknown` then.
 //! - **The server's clock.** Scripts ask Redis for the time; times in arguments count as distances from `now`.
 
+mod counts;
 mod dead_letters;
 mod error;
 mod keys;
@@ -28,6 +29,7 @@ mod script;
 mod server;
 mod walk;
 
+pub use counts::{Count, LogCounts, RegistryCounts};
 pub use dead_letters::RedisDeadLetters;
 pub use limits::RedisLimits;
 pub use log::{LogOptions, RedisLog};

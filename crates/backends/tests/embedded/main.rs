@@ -7,6 +7,7 @@ mod backlog;
 mod backup;
 mod crash;
 mod full;
+mod golden;
 mod lists;
 mod opening;
 

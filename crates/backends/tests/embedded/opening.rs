@@ -3,6 +3,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use postrider_backends::embedded::{Embedded, OpenError, Options};
+use postrider_core::Timestamp;
+use postrider_core::ports::TrialKey;
 use rusqlite::Connection;
 
 fn open(dir: &Path) -> Result<Embedded, OpenError> {
@@ -81,6 +83,21 @@ async fn a_newer_format_is_refused() {
         "{error:?}"
     );
     assert!(error.to_string().contains("newer release"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_format_is_brought_to_the_present_one() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).unwrap().close().await;
+    Connection::open(dir.path().join("postrider.db"))
+        .unwrap()
+        .execute_batch("DROP TABLE trial; PRAGMA user_version = 1")
+        .unwrap();
+    let limits = open(dir.path()).unwrap().ports().limits;
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let end = now + std::time::Duration::from_secs(60);
+    let begun = limits.begin_trial(now, TrialKey([7; 16]), end).await;
+    assert_eq!(begun.unwrap(), 1);
 }
 
 #[tokio::test]

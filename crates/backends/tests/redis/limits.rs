@@ -1,6 +1,7 @@
 //! Reservations, pair records, rates and breakers on Redis.
 
 mod fixture;
+mod golden;
 mod layout;
 mod outages;
 

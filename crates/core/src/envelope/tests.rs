@@ -138,19 +138,3 @@ fn an_unknown_version_is_named() {
     let error = decode(&Bytes::from_static(&[9, 1, 2])).unwrap_err();
     assert!(error.to_string().contains("version 9"), "{error}");
 }
-
-/// Packs of version 1 as they were first written: they wait in brokers for days, so they must be readable for ever.
-#[test]
-fn golden_packs_of_version_1_are_still_read() {
-    let golden = include_bytes!("../../tests/golden/pack-v1.bin");
-    let items = vec![
-        samples::item(Work::Match),
-        samples::item(Work::Targets(vec![samples::target(3, samples::NOW)])),
-    ];
-    assert_eq!(decode(&Bytes::from_static(golden)).unwrap(), items);
-    assert_eq!(
-        &encode(&items)[..],
-        golden,
-        "the layout of version 1 must not change"
-    );
-}

@@ -14,7 +14,8 @@ use crate::time::Timestamp;
 ///
 /// **Idempotent.** A delivery is filed once per (message, endpoint, chain): filing it again, with the same or with
 /// another identifier, changes nothing. A newer chain's dead letter replaces the older chain's; the newer one is
-/// the one that died later, in whichever order they are filed.
+/// the one that died later, in whichever order they are filed. Work that could not be read is filed once per identifier,
+/// and stays as it was filed first.
 #[async_trait]
 pub trait DeadLetters: Probe {
     async fn put(&self, letters: Vec<DeadLetter>) -> Result<(), PortError>;

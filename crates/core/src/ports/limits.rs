@@ -1,4 +1,4 @@
-//! What keeps a delivery from happening twice, too often, or in vain.
+//! What keeps a delivery from happening twice, too often, or in vain, and from ending one process after the other.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::name::Uid;
 use crate::pair::{ChainId, PairKey, PairOutcome, PairRecord, Verdict};
 use crate::time::Timestamp;
 
-/// Short-lived shared state: reservations, pair records, rate limits, breakers. Each call is atomic per entry of
+/// Short-lived shared state: reservations, pair records, rate limits, breakers, trials. Each call is atomic per entry of
 /// its list; entries are applied in their order and are otherwise independent of each other. Where several calls ask
 /// for a record to be kept, the longest wish stands.
 ///
@@ -25,6 +25,7 @@ pub trait Limits: Probe {
     /// | nothing, or it has expired | `Fresh`: reserved, pending, leased to this caller |
     /// | another request's hash | `KeyReused` |
     /// | pending, and its lease lives | `Pending` until then |
+    /// | pending by this very wish, and nobody resumed it since | `Fresh`, as before: a connection that broke made it be asked twice |
     /// | pending, and its lease has ended | `Resume` with the identifier of the first try: reserved anew for this caller, with its times |
     /// | done | `Done` with what was answered |
     ///
@@ -104,10 +105,41 @@ pub trait Limits: Probe {
         keep_until: Timestamp,
     ) -> Result<bool, PortError>;
 
+    /// Counts one more trial of something that may end the process, before it is begun. Returns how many have begun and
+    /// were not ended, this one included: whoever comes back from the dead knows how often it died of it. Of concurrent
+    /// callers each is told another number. The count is kept until `keep_until` at least, and begins anew after that.
+    async fn begin_trial(
+        &self,
+        now: Timestamp,
+        key: TrialKey,
+        keep_until: Timestamp,
+    ) -> Result<u32, PortError>;
+
+    /// Ends the trial that was begun last, as [`TrialEnd`] says. Ending what was never begun is no error.
+    async fn end_trial(
+        &self,
+        now: Timestamp,
+        key: TrialKey,
+        end: TrialEnd,
+    ) -> Result<(), PortError>;
+
     /// Removes what has expired at `now`, in one small batch. Returns how much; 0 means nothing is left to do.
     /// Expired entries count as absent whether or not this was called. Only breakers, which are read without a time,
     /// are there until they have been removed. A rate limit has expired when it is as good as unused.
     async fn retain(&self, now: Timestamp) -> Result<u64, PortError>;
+}
+
+/// What is tried, as the caller names it: a hash, so that it can be named without being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TrialKey(pub [u8; 16]);
+
+/// How a trial ended, where whoever began it lives to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrialEnd {
+    /// It does not kill: none of its trials counts any more.
+    Acquitted,
+    /// Nothing was tried after all: this one does not count, those before it do.
+    Withdrawn,
 }
 
 /// Where an entry lives: all that one reservation touches lies in one partition.
@@ -140,6 +172,12 @@ pub struct Reservation {
     pub key_until: Timestamp,
     /// How long the event id is remembered.
     pub event_id_until: Timestamp,
+}
+
+impl Reservation {
+    /// A lease that ends later than one's own by more than this is that of somebody who resumed it; by less it ends later
+    /// where the call was held up on its way.
+    pub const SAME_LEASE: Duration = Duration::from_secs(15);
 }
 
 /// The answer to a reservation. `version` is the application's registry version, read in the same step (0 in an

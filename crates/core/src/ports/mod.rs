@@ -6,7 +6,7 @@
 //! | [`Registry`] | applications, endpoints, event types | who subscribed to what |
 //! | [`DeliveryLog`] | what happened | history only, never a delivery |
 //! | [`DeadLetters`] | what was given up | the chance to send it again |
-//! | [`Limits`] | pair records, reservations, rate limits, breakers | protection against duplicates |
+//! | [`Limits`] | pair records, reservations, rate limits, breakers, trials | protection against duplicates |
 //!
 //! Rules that hold for all of them:
 //!
@@ -43,7 +43,7 @@ pub use delivery_log::{
 };
 pub use limits::{
     Answer, BreakerRecord, BreakerState, Claim, Limits, Partition, RateGrant, RateRequest,
-    Reservation, ReservationKey, Reserved, Settlement,
+    Reservation, ReservationKey, Reserved, Settlement, TrialEnd, TrialKey,
 };
 pub use registry::{AppKey, Changes, Cursor as ChangeCursor, EndpointKey, Registry, RegistryError};
 pub use transfer::{ExportCursor, Exported, Imported, RegistryRecord};

@@ -4,22 +4,32 @@ use std::time::Duration;
 
 use postrider_core::message::{Item, Target, Work};
 use postrider_core::pair::{PairKey, PairState, Verdict};
-use postrider_core::ports::{Claim, DestinationStatus, LogRecord, PortError, Until};
+use postrider_core::ports::{Claim, LogRecord, PortError, Until};
 use postrider_core::time::Timestamp;
 use tracing::{debug, warn};
 
-use super::destination;
+use super::{destination, status_of};
 use crate::context::Context;
-use crate::item::put_off;
+use crate::item::{Guard, put_off};
 use crate::pack::Settled;
 use crate::plan;
 use crate::recorder::Outcome;
+use crate::trial;
 
+/// An attempt that was found leased this often kills whoever makes it, or so it seems: it is set apart.
+const LEASES_LEFT: u32 = 5;
+/// Longer than a lease, and than a process that died is kept from being started.
+const KEEP_LEASES_LEFT: Duration = Duration::from_secs(3600);
 /// A claim outlives the longest that a request can take by this.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Claims the attempt. Where it is not ours, the error is how the work ended instead: done already, or put off.
-pub(super) async fn claim(context: &Context, item: &Item, target: &Target) -> Result<(), Settled> {
+pub(super) async fn claim(
+    context: &Context,
+    item: &Item,
+    target: &Target,
+    guard: Guard,
+) -> Result<(), Settled> {
     let now = context.now();
     // How some attempts ended is known to the recorder alone as yet: the store would grant them once more.
     if context.recorder.is_behind() {
@@ -29,6 +39,10 @@ pub(super) async fn claim(context: &Context, item: &Item, target: &Target) -> Re
     match context.ports.limits.claim(now, &claims).await.as_deref() {
         Ok([Verdict::Granted]) => Ok(()),
         Ok([Verdict::Leased(until)]) => {
+            let kills = guard == Guard::Trial || seems_to_kill(context, &claims[0]).await;
+            if kills {
+                return Err(Settled::Held);
+            }
             Err(later(context, item, target, Until::Exactly(*until), "not_yet").await)
         }
         Ok([verdict]) => {
@@ -47,14 +61,34 @@ pub(super) async fn claim(context: &Context, item: &Item, target: &Target) -> Re
     }
 }
 
+/// Whether those who hold an attempt die of it: each of them leaves a lease behind. Being put off until that ends, the work
+/// is another message to the broker, which counts its deliveries anew, so that alone it would never be set apart.
+async fn seems_to_kill(context: &Context, claim: &Claim) -> bool {
+    let now = context.now();
+    let limits = &context.ports.limits;
+    let key = trial::key(&name(claim));
+    let left = limits.begin_trial(now, key, now + KEEP_LEASES_LEFT).await;
+    left.is_ok_and(|left| left >= LEASES_LEFT)
+}
+
+fn name(claim: &Claim) -> Vec<u8> {
+    let pair = &claim.pair;
+    [
+        b"lease".as_slice(),
+        pair.app.as_bytes(),
+        pair.message.as_bytes(),
+        pair.endpoint.as_bytes(),
+        &claim.chain.0.to_be_bytes(),
+        &claim.attempt.to_be_bytes(),
+    ]
+    .concat()
+}
+
 /// Pair records and the log are written side by side: whoever ended this pair may have died with the one written and not
 /// the other. Then the log would show for ever that it is under way.
 async fn log_end(context: &Context, item: &Item, target: &Target, state: PairState) {
-    let status = match state {
-        PairState::Waiting => return,
-        PairState::Delivered => DestinationStatus::Delivered,
-        PairState::Dead => DestinationStatus::Failed,
-        PairState::Canceled => DestinationStatus::Canceled,
+    let Some(status) = status_of(state) else {
+        return;
     };
     let end = destination(item, target, status, None, context.now());
     let outcome = Outcome {

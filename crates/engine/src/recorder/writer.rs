@@ -7,11 +7,14 @@ use futures_util::future::BoxFuture;
 use postrider_core::ports::PortError;
 use prometheus::IntCounter;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 const BATCH: usize = 512;
+/// Outcomes that wait while a store takes its time to say that it is away.
+const QUEUE: usize = BATCH * 32;
 /// Records in one call.
 const PORTION: usize = BATCH * 4;
 /// A store that cannot take records now is asked again this much later.
@@ -53,7 +56,7 @@ impl<T: Clone + Send + 'static> Writer<T> {
         closing: CancellationToken,
         background: &TaskTracker,
     ) -> Self {
-        let (entries, queue) = mpsc::channel(BATCH * 8);
+        let (entries, queue) = mpsc::channel(QUEUE);
         let (tell, behind) = watch::channel(false);
         let dropped = kind.dropped.clone();
         let task = Task {
@@ -71,14 +74,16 @@ impl<T: Clone + Send + 'static> Writer<T> {
         }
     }
 
-    /// Completes once the records are stored, or are known to have to wait for the store: `false` then.
+    /// Completes once the records are stored, or are known to have to wait for the store: `false` then. While it is known
+    /// to be away that is at once, however long it takes the store to say so.
     pub(super) async fn write(&self, records: impl IntoIterator<Item = T>) -> bool {
         let records: Vec<T> = records.into_iter().collect();
         if records.is_empty() {
             return true;
         }
         let (stored, answer) = oneshot::channel();
-        self.entries.send(Entry { records, stored }).await.is_ok() && answer.await.is_ok()
+        let taken = self.entries.send(Entry { records, stored }).await.is_ok();
+        taken && !self.is_behind() && answer.await.is_ok()
     }
 
     /// Leaves records to be written some time; where there is no room even for that, they are dropped and counted.
@@ -116,31 +121,56 @@ struct Task<T> {
 impl<T: Clone + Send + 'static> Task<T> {
     async fn run(mut self, mut queue: mpsc::Receiver<Entry<T>>, closing: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
+        let mut asked_again = Instant::now();
         loop {
             let ended = tokio::select! {
                 biased;
                 taken = queue.recv_many(&mut batch, BATCH) => taken == 0,
                 () = closing.cancelled(), if !queue.is_closed() => { queue.close(); false }
-                () = tokio::time::sleep(PAUSE), if !self.kept.is_empty() => false,
+                () = sleep_until(asked_again), if !self.kept.is_empty() => false,
             };
-            self.write_all(&mut batch).await;
+            let waiting = self.keep(&mut batch);
+            // A store that is away is not asked once more for each outcome.
+            if !self.is_behind() || ended || Instant::now() >= asked_again {
+                self.write_all(waiting).await;
+                asked_again = Instant::now() + PAUSE;
+            }
             if ended {
                 return;
             }
         }
     }
 
-    async fn write_all(&mut self, batch: &mut Vec<Entry<T>>) {
+    fn is_behind(&self) -> bool {
+        *self.behind.borrow()
+    }
+
+    /// Takes the records of `batch`; returns those who wait for them to be stored.
+    fn keep(&mut self, batch: &mut Vec<Entry<T>>) -> Vec<oneshot::Sender<()>> {
+        let late = self.is_behind();
         let mut waiting = Vec::with_capacity(batch.len());
         for entry in batch.drain(..) {
-            self.kept_bytes += entry.records.iter().map(self.kind.size).sum::<usize>();
-            self.kept.extend(entry.records);
+            let records = entry.records.into_iter();
+            for record in records.filter(|record| !late || (self.kind.lasts)(record)) {
+                self.kept_bytes += (self.kind.size)(&record);
+                self.kept.push_back(record);
+            }
             waiting.push(entry.stored);
         }
+        if late {
+            self.shed();
+        }
+        waiting
+    }
+
+    async fn write_all(&mut self, waiting: Vec<oneshot::Sender<()>>) {
         if self.kept.is_empty() {
             return;
         }
         let written = drain(&mut self.kept, &self.kind).await;
+        if written.is_err() {
+            self.kept.retain(self.kind.lasts);
+        }
         self.kept_bytes = self.kept.iter().map(self.kind.size).sum();
         let was_behind = self.behind.send_replace(written.is_err());
         match written {
@@ -155,8 +185,6 @@ impl<T: Clone + Send + 'static> Task<T> {
             }
             // Dropping the senders tells the waiters.
             Err(error) => {
-                self.kept.retain(self.kind.lasts);
-                self.kept_bytes = self.kept.iter().map(self.kind.size).sum();
                 self.shed();
                 if !was_behind {
                     warn!(
@@ -275,6 +303,7 @@ mod tests {
         assert!(!writer.write([1, 2]).await);
         assert!(!writer.write([9, 3, 4]).await);
         assert!(writer.is_behind());
+        tokio::time::sleep(PAUSE / 2).await;
         assert_eq!(
             dropped.get(),
             1,

@@ -13,13 +13,13 @@ use tracing::{debug, info, warn};
 
 use super::{Chore, Complaint, pause};
 
-const EVERY: Duration = Duration::from_secs(60);
 const BETWEEN_BATCHES: Duration = Duration::from_millis(20);
 
 /// Something that grows old.
 #[async_trait]
 pub trait Sweep: Send + Sync + 'static {
     const NAME: &'static str;
+    const EVERY: Duration = Duration::from_secs(60);
 
     /// Removes one batch of what is too old at `now`; 0 means that nothing is left to do.
     async fn batch(&self, now: Timestamp) -> Result<u64, PortError>;
@@ -34,6 +34,8 @@ pub struct LogRetention {
 #[async_trait]
 impl Sweep for LogRetention {
     const NAME: &'static str = "log retention";
+    /// A store that runs out of memory does not wait for a minute.
+    const EVERY: Duration = Duration::from_secs(10);
 
     async fn batch(&self, now: Timestamp) -> Result<u64, PortError> {
         self.ports.log.retain(now, now - self.keep).await
@@ -70,7 +72,7 @@ impl Sweep for LimitRetention {
     }
 }
 
-/// Sweeps every minute.
+/// Sweeps again and again.
 #[derive(Debug)]
 pub struct Retain<S> {
     pub what: S,
@@ -92,10 +94,10 @@ impl<S: Sweep> Retain<S> {
 
     async fn sweep_for_ever(self, stop: CancellationToken) {
         let mut complaint = Complaint::default();
-        while pause(EVERY, &stop).await.is_continue() {
+        while pause(S::EVERY, &stop).await.is_continue() {
             let swept = complaint.note(
                 self.sweep(&stop).await,
-                |error| warn!(%error, chore = S::NAME, "what is old cannot be removed; trying again every minute"),
+                |error| warn!(%error, chore = S::NAME, "what is old cannot be removed; trying again and again"),
                 || info!(chore = S::NAME, "what is old is removed again"),
             );
             if let Ok(removed @ 1..) = swept {

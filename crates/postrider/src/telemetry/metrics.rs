@@ -6,7 +6,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use postrider_core::ports::Depth;
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::core::{Collector, Desc, Describer as _};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 /// The metrics of this process. Each part registers its own.
 #[derive(Debug, Clone)]
@@ -36,6 +38,25 @@ impl Metrics {
         Ok(Self { registry, queue })
     }
 
+    /// Shows what others count.
+    ///
+    /// # Errors
+    /// Where a metric of that name is there already.
+    pub fn counted(
+        &self,
+        name: &str,
+        help: &str,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<(), prometheus::Error> {
+        let opts = Opts::new(name, help).namespace("postrider");
+        let counted = Counted {
+            opts: opts.clone(),
+            description: opts.describe()?,
+            read: Box::new(read),
+        };
+        self.registry.register(Box::new(counted))
+    }
+
     /// `/metrics`.
     pub fn routes(&self) -> Router {
         Router::new()
@@ -48,6 +69,27 @@ async fn show(State(registry): State<Registry>) -> Response {
     match TextEncoder::new().encode_to_string(&registry.gather()) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// A counter that lies elsewhere.
+struct Counted {
+    opts: Opts,
+    description: Desc,
+    read: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Collector for Counted {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.description]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Ok(counter) = IntCounter::with_opts(self.opts.clone()) else {
+            return Vec::new();
+        };
+        counter.inc_by((self.read)());
+        counter.collect()
     }
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use postrider_core::pair::{ChainId, PairKey, PairRecord, Verdict};
 use postrider_core::ports::{
     Answer, BreakerRecord, Claim, Limits, PortError, Probe, RateGrant, RateRequest, Reservation,
-    ReservationKey, Reserved, Settlement,
+    ReservationKey, Reserved, Settlement, TrialEnd, TrialKey,
 };
 use postrider_core::{EndpointId, MessageId, Timestamp};
 
@@ -28,8 +28,12 @@ impl Away {
         self.away.store(away, Relaxed);
     }
 
+    pub(crate) fn is_away(&self) -> bool {
+        self.away.load(Relaxed)
+    }
+
     fn store(&self) -> Result<&dyn Limits, PortError> {
-        if self.away.load(Relaxed) {
+        if self.is_away() {
             return Err(PortError::Full {
                 part: "the store",
                 cause: "a test says so".to_owned(),
@@ -117,6 +121,24 @@ impl Limits for Away {
         self.store()?
             .set_breaker(endpoint, record, expect, keep_until)
             .await
+    }
+
+    async fn begin_trial(
+        &self,
+        now: Timestamp,
+        key: TrialKey,
+        keep_until: Timestamp,
+    ) -> Result<u32, PortError> {
+        self.store()?.begin_trial(now, key, keep_until).await
+    }
+
+    async fn end_trial(
+        &self,
+        now: Timestamp,
+        key: TrialKey,
+        end: TrialEnd,
+    ) -> Result<(), PortError> {
+        self.store()?.end_trial(now, key, end).await
     }
 
     async fn retain(&self, now: Timestamp) -> Result<u64, PortError> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use postrider_core::attempt::Disposition;
 use postrider_core::message::Work;
 use postrider_core::pair::ChainId;
-use postrider_core::ports::Source;
 use postrider_core::{Endpoint, Item, Target, Trigger};
 use postrider_engine::EngineConfig;
 use postrider_engine::testing::Play;
@@ -143,39 +142,6 @@ async fn an_outcome_that_had_to_wait_for_the_store_is_remembered_from_then_on() 
     }
     world.all_ended().await;
     assert_eq!(world.sender.requests().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_set_apart_is_tried_item_by_item() {
-    let mut world = World::new(|_, _| Play::Status(200)).await;
-    world.endpoint().await;
-    assert!(world.drain().await);
-    world.reopen().await;
-    let items = vec![world.item(Work::Match).await, world.item(Work::Match).await];
-    world.publish(items).await;
-    let now = world.clock.now();
-    let pack = world
-        .ports
-        .broker
-        .lease(now, 1)
-        .await
-        .unwrap()
-        .packs
-        .remove(0);
-    world.ports.broker.quarantine(now, &pack).await.unwrap();
-    let mut world = world.restart().await;
-    world
-        .until("each waits for itself", |depth| {
-            depth.waiting == 2 && depth.quarantined == 0 && depth.leased == 0
-        })
-        .await;
-    assert!(world.sender.requests().is_empty());
-    advance(Duration::from_secs(2)).await;
-    for _ in 0..2 {
-        assert_eq!(world.settled().await.next, Disposition::Delivered);
-    }
-    world.all_ended().await;
-    assert_eq!(pack.source, Source::Work);
 }
 
 #[tokio::test(start_paused = true)]

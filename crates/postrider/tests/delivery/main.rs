@@ -6,6 +6,7 @@ mod away;
 mod duplicates;
 mod faults;
 mod hanging;
+mod poison;
 mod schedule;
 mod shut;
 mod world;

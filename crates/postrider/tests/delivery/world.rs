@@ -160,8 +160,10 @@ impl World {
         self.embedded.close().await;
         self.embedded = Embedded::open(self.directory.path(), Options::default()).unwrap();
         self.ports = self.embedded.ports();
+        let away = self.store.is_away();
         self.store = Away::new(self.embedded.ports().limits);
         self.broker = Shut::new(self.embedded.ports().broker);
+        self.store.set(away);
     }
 
     /// Drains and reports whether everything that was begun was settled.

@@ -1,4 +1,4 @@
-//! Short-lived shared state: reservations, pair records, rate limits, breakers.
+//! Short-lived shared state: reservations, pair records, rate limits, breakers, trials.
 //!
 //! What is decided is decided by pure functions of `core`; here a decision is read for, taken and written within
 //! one transaction, which is what makes it the only one. Rate limits alone live in memory: one process holds
@@ -7,6 +7,7 @@
 mod breakers;
 mod pairs;
 mod reservations;
+mod trials;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use postrider_core::id::{EndpointId, MessageId};
 use postrider_core::pair::{ChainId, PairKey, PairRecord, Verdict};
 use postrider_core::ports::{
     Answer, BreakerRecord, Claim, Limits, PortError, Probe, RateGrant, RateRequest, Reservation,
-    ReservationKey, Reserved, Settlement,
+    ReservationKey, Reserved, Settlement, TrialEnd, TrialKey,
 };
 use postrider_core::rate::{self, Tat};
 use postrider_core::time::Timestamp;
@@ -216,11 +217,35 @@ impl Limits for EmbeddedLimits {
         self.engine.writer.write(work).await
     }
 
+    async fn begin_trial(
+        &self,
+        now: Timestamp,
+        key: TrialKey,
+        keep_until: Timestamp,
+    ) -> Result<u32, PortError> {
+        self.engine
+            .writer
+            .write(move |connection| trials::begin(connection, now, key, keep_until))
+            .await
+    }
+
+    async fn end_trial(
+        &self,
+        _now: Timestamp,
+        key: TrialKey,
+        end: TrialEnd,
+    ) -> Result<(), PortError> {
+        self.engine
+            .writer
+            .write(move |connection| trials::end(connection, key, end))
+            .await
+    }
+
     async fn retain(&self, now: Timestamp) -> Result<u64, PortError> {
         let forgotten = self.rates.lock().forget(now);
         let work = move |connection: &rusqlite::Connection| {
             let mut removed = breakers::forget(connection, now, BATCH)?;
-            for table in ["reservation", "event_id", "pair"] {
+            for table in ["reservation", "event_id", "pair", "trial"] {
                 removed += filing::sweep(connection, table, now, BATCH)?;
             }
             Ok(removed)

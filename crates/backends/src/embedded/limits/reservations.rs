@@ -129,6 +129,11 @@ fn reserve_stored(
         return Ok(Reserved::Done(answer.clone()));
     }
     if stored.lease_until > now {
+        let latest = wish.lease_until + Reservation::SAME_LEASE;
+        if stored.message == wish.candidate && stored.lease_until <= latest {
+            let version = version(connection, &wish.key)?;
+            return Ok(Reserved::Fresh { version });
+        }
         return Ok(Reserved::Pending {
             until: stored.lease_until,
         });

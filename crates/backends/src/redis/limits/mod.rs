@@ -1,4 +1,4 @@
-//! Short-lived shared state: reservations, pair records, rate limits, breakers.
+//! Short-lived shared state: reservations, pair records, rate limits, breakers, trials.
 //!
 //! What is decided is decided by tables of `core`; a script transcribes each of them once, and runs it where the
 //! data lies, in one step.
@@ -13,6 +13,7 @@
 //! | pair records kept longer | `{a<app>.<part>}lpl<window>…` | the same | to 1 h |
 //! | rates | `{s<digest>}lr` | how far the rate is used up | when it is as good as unused |
 //! | breakers | `{e<endpoint>}lb` | version and record | when it was to be kept no longer |
+//! | trials | `{s<key>}lt` | how many have begun and were not ended | the same |
 //!
 //! `lua/entries.lua` says why there are windows. An entry counts as absent from its own end on, whatever its hash does.
 //!
@@ -33,6 +34,7 @@ mod calls;
 mod pairs;
 mod rates;
 mod reservations;
+mod trials;
 
 use std::sync::Arc;
 
@@ -41,7 +43,7 @@ use postrider_core::id::{EndpointId, MessageId};
 use postrider_core::pair::{ChainId, PairKey, PairRecord, Verdict};
 use postrider_core::ports::{
     Answer, BreakerRecord, Claim, Limits, PortError, Probe, RateGrant, RateRequest, Reservation,
-    ReservationKey, Reserved, Settlement,
+    ReservationKey, Reserved, Settlement, TrialEnd, TrialKey,
 };
 use postrider_core::time::Timestamp;
 use redis::{Cmd, FromRedisValue, RedisError, Value};
@@ -50,6 +52,7 @@ use self::breakers::Breakers;
 use self::pairs::Pairs;
 use self::rates::Rates;
 use self::reservations::Reservations;
+use self::trials::Trials;
 use super::error::{Asked, told};
 use super::keys::Tag;
 use super::script::Call;
@@ -67,6 +70,7 @@ pub struct RedisLimits {
     pairs: Pairs,
     rates: Rates,
     breakers: Breakers,
+    trials: Trials,
 }
 
 impl RedisLimits {
@@ -78,6 +82,7 @@ impl RedisLimits {
             pairs: Pairs::new(space),
             rates: Rates::new(space),
             breakers: Breakers::new(space),
+            trials: Trials::new(space),
             server,
         }
     }
@@ -202,6 +207,25 @@ impl Limits for RedisLimits {
     ) -> Result<bool, PortError> {
         let call = self.breakers.set(endpoint, record, expect, keep_until);
         self.run(Asked::Write, &call).await
+    }
+
+    async fn begin_trial(
+        &self,
+        now: Timestamp,
+        key: TrialKey,
+        keep_until: Timestamp,
+    ) -> Result<u32, PortError> {
+        let call = self.trials.begin(now, key, keep_until);
+        self.run(Asked::Write, &call).await
+    }
+
+    async fn end_trial(
+        &self,
+        _now: Timestamp,
+        key: TrialKey,
+        end: TrialEnd,
+    ) -> Result<(), PortError> {
+        self.run(Asked::Write, &self.trials.end(key, end)).await
     }
 
     /// Redis removes what has expired by itself.

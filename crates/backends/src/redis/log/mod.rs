@@ -57,6 +57,7 @@ use redis::{Cmd, FromRedisValue};
 use self::directory::Directory;
 use self::scripts::Scripts;
 use self::texts::Ref;
+use super::counts::LogCounts;
 use super::error::{Asked, told};
 use super::script::Call;
 use super::server::Server;
@@ -92,6 +93,7 @@ pub struct RedisLog {
     options: LogOptions,
     scripts: Scripts,
     directory: Directory,
+    counts: Arc<LogCounts>,
 }
 
 /// What records refer to.
@@ -111,7 +113,14 @@ impl RedisLog {
             options,
             scripts: Scripts::default(),
             directory: Directory::default(),
+            counts: Arc::default(),
         }
+    }
+
+    /// What this process has seen of it.
+    #[must_use]
+    pub fn counts(&self) -> Arc<LogCounts> {
+        Arc::clone(&self.counts)
     }
 
     async fn ask<T: FromRedisValue>(&self, asked: Asked, command: &Cmd) -> Result<T, PortError> {
@@ -137,7 +146,16 @@ fn corrupt(error: impl std::fmt::Display) -> PortError {
 #[async_trait]
 impl DeliveryLog for RedisLog {
     async fn record(&self, records: Vec<LogRecord>) -> Result<(), PortError> {
-        self.store(&records).await
+        match self.store(&records).await {
+            Err(error @ PortError::Full { .. }) => {
+                // Until somebody sheds as a matter of routine nobody could write anything.
+                if self.relieve().await? == 0 {
+                    return Err(error);
+                }
+                self.store(&records).await
+            }
+            stored => stored,
+        }
     }
 
     async fn message(

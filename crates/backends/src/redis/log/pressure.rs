@@ -91,6 +91,7 @@ impl RedisLog {
                 break;
             }
             let (rows, bytes) = self.forget_period(*period).await?;
+            self.counts.shed.add(rows);
             shed.rows += rows;
             shed.bytes += bytes;
             if bytes == 0 {

@@ -117,6 +117,8 @@ struct Plan {
     settled: Vec<Noted<Made>>,
     /// Changes of endpoints whose application is not there yet.
     waiting: Vec<Noted<Made>>,
+    /// Changes of endpoints whose application nobody put back.
+    orphaned: u64,
 }
 
 impl Plan {
@@ -186,6 +188,7 @@ impl Plan {
         if since.elapsed() < ORPHANED {
             self.waiting.push(Noted::now(made));
         } else {
+            self.orphaned += 1;
             warn!(change = ?made.made, "a change is lost with its application, which nobody put back");
         }
     }
@@ -285,9 +288,11 @@ impl Store {
         for _ in 0..TRIES {
             let slot = self.slot(app).await?;
             let plan = Plan::new(&slot, changes.clone());
+            self.counts.forgotten.add(plan.orphaned);
             if let Some(org) = plan.gone {
                 warn!(%app, "Redis has lost a deletion; it is made again");
                 self.delete_application(Access::Forced, org, app).await?;
+                self.counts.healed.add(1);
             }
             if plan.is_empty() {
                 return Ok(plan.left(0));
@@ -296,6 +301,7 @@ impl Store {
             let there = slot.there.filter(|_| plan.gone.is_none());
             if let Some(version) = self.carry_out_again(app, there, &plan).await? {
                 warn!(%app, version, changes = plan.made.len(), "Redis has lost changes of the registry; they are put back");
+                self.counts.healed.add(plan.made.len() as u64);
                 return Ok(plan.left(version));
             }
         }
@@ -429,6 +435,7 @@ impl Store {
             match word.as_str() {
                 "done" => {
                     warn!(event_type = %own.name, "Redis has lost an event type's change; it is put back");
+                    self.counts.healed.add(1);
                     let stored = version;
                     return Ok(Some(Noted::now(OwnType {
                         stored,

@@ -49,6 +49,7 @@ use postrider_core::ports::{
 use tokio_util::sync::CancellationToken;
 
 use self::store::{Access, Store};
+use super::counts::RegistryCounts;
 use super::server::Server;
 
 /// What the messages of this port call it.
@@ -113,6 +114,12 @@ impl RedisRegistry {
     /// As [`Self::found`].
     pub async fn found_anew(&self) -> Result<bool, PortError> {
         self.shared.found_anew().await
+    }
+
+    /// What this process has seen of it.
+    #[must_use]
+    pub fn counts(&self) -> Arc<RegistryCounts> {
+        Arc::clone(&self.shared.counts)
     }
 
     /// Ends what runs in the background. Changes are not followed any more.

@@ -18,6 +18,7 @@ use super::recent::{Recent, Watched};
 use super::ring::Ring;
 use super::scripts::SCRIPTS;
 use super::standing::{Found, History, Loss, Memory, Standing, Verdict};
+use crate::redis::counts::RegistryCounts;
 use crate::redis::error::{Asked, told};
 use crate::redis::script::Call;
 use crate::redis::server::{Link, Server};
@@ -47,6 +48,7 @@ pub(super) struct Store {
     pub(super) doubt: Mutex<Doubt>,
     pub(super) recent: Mutex<Recent>,
     pub(super) watched: Mutex<Watched>,
+    pub(super) counts: Arc<RegistryCounts>,
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +126,7 @@ impl Store {
             doubt: Mutex::default(),
             recent: Mutex::default(),
             watched: Mutex::default(),
+            counts: Arc::default(),
         }
     }
 
@@ -210,6 +213,11 @@ impl Store {
             let mended = loss.is_mended();
             let before = state.loss.take();
             let same = before.filter(|(before, _)| before.is_mended() == mended);
+            match (&same, mended) {
+                (Some(_), _) => {}
+                (None, true) => self.counts.rewinds.add(1),
+                (None, false) => self.counts.losses.add(1),
+            }
             let since = same.map_or_else(Instant::now, |(_, since)| since);
             let cause = loss.to_string();
             state.loss = Some((loss, since));

@@ -108,6 +108,7 @@ async fn lift_the_told(store: &Store) {
         match store.lift(app, version).await {
             Ok(false) => {}
             Ok(true) => {
+                store.counts.forgotten.add(1);
                 warn!(%app, version, "a change was told that Redis has lost; what was there before counts");
             }
             Err(error) => {

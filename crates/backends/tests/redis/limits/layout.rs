@@ -33,6 +33,14 @@ fn an_app() -> AppId {
     AppId::new(wall_clock(), rand::random())
 }
 
+/// The same by somebody else.
+fn twin(wish: &Reservation) -> Reservation {
+    Reservation {
+        candidate: MessageId::new(wish.candidate.created_at(), rand::random()),
+        ..wish.clone()
+    }
+}
+
 fn wish(app: AppId, now: Timestamp, kept: Duration) -> Reservation {
     Reservation {
         key: ReservationKey {
@@ -278,7 +286,7 @@ async fn reservations_are_found_in_the_windows_before() {
             let mut rename = redis::cmd("RENAME");
             rename.arg(name(window)).arg(name(window - back));
             place.ask(rename).await;
-            let again = limits.reserve(wall_clock(), &wish).await.unwrap();
+            let again = limits.reserve(wall_clock(), &twin(&wish)).await.unwrap();
             let until = wish.lease_until;
             if wall_clock().as_millis() / length == window {
                 assert_eq!(
@@ -319,7 +327,7 @@ async fn what_does_not_fit_a_window_has_a_key_of_its_own() {
     assert!(stored.iter().all(|key| key.expires_in > 0));
     let until = long.lease_until;
     assert_eq!(
-        limits.reserve(now, &long).await.unwrap(),
+        limits.reserve(now, &twin(&long)).await.unwrap(),
         Reserved::Pending { until }
     );
     assert_eq!(
@@ -363,14 +371,14 @@ async fn times_count_as_distances_where_a_clock_is_wrong() {
         let right = wall_clock();
         let wish = wish(an_app(), wrong, MINUTES);
         limits.reserve(wrong, &wish).await.unwrap();
-        let Reserved::Pending { until } = limits.reserve(right, &wish).await.unwrap() else {
+        let Reserved::Pending { until } = limits.reserve(right, &twin(&wish)).await.unwrap() else {
             panic!("it is leased, whatever the clocks show");
         };
         assert!(
             close(until, right + Duration::from_secs(30)),
             "{until} at {right}"
         );
-        let Reserved::Pending { until } = limits.reserve(wrong, &wish).await.unwrap() else {
+        let Reserved::Pending { until } = limits.reserve(wrong, &twin(&wish)).await.unwrap() else {
             panic!("it is leased, whatever the clocks show");
         };
         assert!(close(until, wish.lease_until), "{until} at {wrong}");

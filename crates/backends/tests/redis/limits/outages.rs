@@ -339,7 +339,11 @@ async fn while_a_slot_moves_nothing_counts_as_absent() {
     let verdicts = limits.claim(now, &[claim]).await.unwrap();
     assert_eq!(verdicts, [Verdict::Finished(PairState::Waiting)]);
     let until = wish.lease_until;
-    let found = limits.reserve(now, &wish).await.unwrap();
+    let twin = Reservation {
+        candidate: MessageId::new(now, rand::random()),
+        ..wish
+    };
+    let found = limits.reserve(now, &twin).await.unwrap();
     assert_eq!(found, Reserved::Pending { until });
 }
 

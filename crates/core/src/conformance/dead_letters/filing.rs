@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::letters::{HOUR, note, with};
 use crate::conformance::Fixture;
 use crate::conformance::stage::{Stage, together};
-use crate::dead_letter::DeadReason;
+use crate::dead_letter::{DeadLetter, DeadReason};
 use crate::pair::ChainId;
 
 /// A letter is read again in every field: its event with the payload, and why it was given up.
@@ -73,11 +73,35 @@ pub async fn unreadable_work_is_kept_with_its_bytes(fixture: &dyn Fixture) {
     assert_eq!(stage.letters(Some(app)).await, [delivery]);
     assert_eq!(stage.letters(None).await.len(), letters.len());
     stage.file(&letters).await;
+    for letter in &letters {
+        stage.file(&[told_otherwise(letter)]).await;
+        assert_eq!(
+            stage.letter(None, letter.id()).await.as_ref(),
+            Some(letter),
+            "it stays as it was filed first"
+        );
+    }
     assert_eq!(
         stage.letters(None).await.len(),
         letters.len(),
         "filing it again changes nothing"
     );
+}
+
+/// The same bytes under the same name, found by somebody else a while later.
+fn told_otherwise(letter: &DeadLetter) -> DeadLetter {
+    let DeadLetter::Unreadable {
+        id, died_at, raw, ..
+    } = letter
+    else {
+        panic!("unreadable work is told otherwise, not deliveries");
+    };
+    DeadLetter::Unreadable {
+        id: *id,
+        died_at: *died_at + HOUR,
+        cause: "it kills".to_owned(),
+        raw: raw.clone(),
+    }
 }
 
 /// The same delivery again, under the same identifier or another, in the same call or another.
@@ -189,7 +213,7 @@ pub async fn a_newer_chain_replaces_an_older_one(fixture: &dyn Fixture) {
         }
     }
     let letter = stage.a_letter(app, now);
-    let crate::DeadLetter::Delivery { event, .. } = &letter else {
+    let DeadLetter::Delivery { event, .. } = &letter else {
         unreachable!("a letter is a delivery");
     };
     let (event, endpoint) = (Arc::clone(event), stage.a_recipient());

@@ -4,12 +4,14 @@ mod breakers;
 mod pairs;
 mod rates;
 mod reservations;
+mod trials;
 mod upkeep;
 
 pub use breakers::*;
 pub use pairs::*;
 pub use rates::*;
 pub use reservations::*;
+pub use trials::*;
 pub use upkeep::*;
 
 /// The cases for [`crate::ports::Limits`]. Reservations are held against the registry of the same installation.
@@ -63,6 +65,11 @@ macro_rules! conformance_limits {
             of_concurrent_setters_one_wins
             no_change_of_a_breaker_is_lost
             breakers_survive_a_crash
+
+            trials_count_until_they_are_ended
+            of_concurrent_trials_each_counts
+            trials_survive_a_crash
+            trials_are_kept_as_long_as_asked
 
             retaining_nothing_ends_at_once
             retaining_removes_what_has_expired_and_nothing_else

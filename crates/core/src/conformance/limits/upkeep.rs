@@ -220,7 +220,7 @@ pub async fn retaining_removes_what_has_expired_and_nothing_else(fixture: &dyn F
             ..stranger
         };
         let event = stage.reserve(&stranger).await;
-        let key = stage.reserve(wish).await;
+        let key = stage.reserve_again(wish).await;
         let right = match (life, &event, &key) {
             (Life::Ends, Reserved::Fresh { .. }, Reserved::EventIdTaken { by }) => {
                 *by == stranger.candidate

@@ -4,6 +4,8 @@
 
 local FRESH, RESUME, IN_PROGRESS, ANSWERED, KEY_REUSED, EVENT_ID_TAKEN = 0, 1, 2, 3, 4, 5
 
+local SAME_LEASE = 15000 -- core's `Reservation::SAME_LEASE`
+
 local now = clock()
 local offset = ahead(now, tonumber(ARGV[1]))
 local key, event_id, candidate, body = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -47,6 +49,10 @@ if stored and stored.kept > now and stored.kind ~= OWNER then
         return { ANSWERED, stored.message, stored.answer }
     end
     if stored.lease > now then
+        -- The client repeats what was under way when a connection broke: it is the first to be told.
+        if stored.message == candidate and stored.lease <= lease + SAME_LEASE then
+            return { FRESH, version() }
+        end
         return { IN_PROGRESS, stored.lease - offset }
     end
     return resume(stored)

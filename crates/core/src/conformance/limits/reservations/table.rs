@@ -26,6 +26,12 @@ pub async fn a_reservation_goes_through_its_life(fixture: &dyn Fixture) {
         until: wish.lease_until,
     };
     assert_eq!(stage.reserve_again(&wish).await, pending);
+    assert_eq!(
+        stage.reserve(&wish).await,
+        FRESH,
+        "a wish that is asked for once more is answered as before"
+    );
+    assert_eq!(stage.reserve_again(&wish).await, pending);
     let answer = answer(wish.candidate, stage.now());
     stage.complete(&wish, &answer).await;
     for _ in 0..3 {
