@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::Response;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::ledger::Accepted;
 use crate::{Addresses, Api, Ledger, Tenant};
@@ -69,14 +70,43 @@ struct Shared {
     stop: AtomicBool,
     /// Tries that were answered neither 202 nor anything final.
     unknown: AtomicUsize,
+    /// How long the slowest answer took, whatever it was.
+    longest: Mutex<Duration>,
+}
+
+impl Shared {
+    fn answered_after(&self, took: Duration) {
+        let mut longest = self.longest.lock();
+        *longest = took.max(*longest);
+    }
 }
 
 impl Load {
     /// Starts the clients; what is accepted is noted in `ledger`.
     #[must_use]
     pub fn start(self, api: &Api, addresses: &Addresses, ledger: &Ledger) -> Running {
-        let clients = self.clients;
-        let shared = Arc::new(Shared {
+        let shared = self.share(api, addresses, ledger);
+        let clients = 0..shared.load.clients;
+        let clients = clients.map(|_| tokio::spawn(client(Arc::clone(&shared))));
+        Running {
+            clients: clients.collect(),
+            shared,
+        }
+    }
+
+    /// The same in an open loop: one event each `pause`, whatever has become of those before. `clients` bounds how many
+    /// are under way; where that is reached, the loop is not open any more.
+    #[must_use]
+    pub fn start_open(self, api: &Api, addresses: &Addresses, ledger: &Ledger) -> Running {
+        let shared = self.share(api, addresses, ledger);
+        Running {
+            clients: vec![tokio::spawn(pace(Arc::clone(&shared)))],
+            shared,
+        }
+    }
+
+    fn share(self, api: &Api, addresses: &Addresses, ledger: &Ledger) -> Arc<Shared> {
+        Arc::new(Shared {
             load: self,
             api: api.clone(),
             addresses: addresses.clone(),
@@ -84,16 +114,23 @@ impl Load {
             next: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             unknown: AtomicUsize::new(0),
-        });
-        let clients = (0..clients).map(|_| tokio::spawn(client(Arc::clone(&shared))));
-        Running {
-            clients: clients.collect(),
-            shared,
-        }
+            longest: Mutex::default(),
+        })
     }
 }
 
 impl Running {
+    /// How often an answer was neither 202 nor anything final, so far.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.shared.unknown.load(Ordering::Relaxed)
+    }
+
+    /// How long the slowest answer took that came since this was asked last.
+    pub fn take_longest_answer(&self) -> Duration {
+        std::mem::take(&mut *self.shared.longest.lock())
+    }
+
     /// Waits until all events are accepted; returns how often one had to be repeated.
     pub async fn finish(self) -> usize {
         for client in self.clients {
@@ -117,6 +154,27 @@ async fn client(shared: Arc<Shared>) {
         }
         send(&shared, number).await;
         sleep(shared.load.pause).await;
+    }
+}
+
+async fn pace(shared: Arc<Shared>) {
+    let begun = Instant::now();
+    let mut under_way = JoinSet::new();
+    for number in 0..shared.load.total {
+        if shared.stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let since = shared.load.pause * u32::try_from(number).unwrap();
+        sleep_until(begun + since).await;
+        while under_way.try_join_next().is_some() {}
+        if under_way.len() >= shared.load.clients {
+            under_way.join_next().await;
+        }
+        let shared = Arc::clone(&shared);
+        under_way.spawn(async move { send(&shared, number).await });
+    }
+    while let Some(sent) = under_way.join_next().await {
+        sent.unwrap();
     }
 }
 
@@ -171,7 +229,10 @@ impl Post {
     async fn once(&self, shared: &Shared, turn: usize) -> Result<(String, String), String> {
         let address = shared.addresses.pick(turn).ok_or("no ingest is up")?;
         let api = shared.api.at(&address);
+        let begun = Instant::now();
         let response = api.post_keyed(&self.path, &self.key, &self.body).await;
+        let took = begun.elapsed();
+        shared.answered_after(took);
         let message = answer(response.map_err(|error| error.to_string())?).await?;
         Ok((message, address))
     }

@@ -23,6 +23,13 @@ impl Scrape {
         let series = self.0.lines().filter_map(|line| value(line, name, label));
         series.sum()
     }
+
+    /// The largest of them; 0 where there is none.
+    #[must_use]
+    pub fn max(&self, name: &str, label: &str) -> f64 {
+        let series = self.0.lines().filter_map(|line| value(line, name, label));
+        series.fold(0.0, f64::max)
+    }
 }
 
 fn value(line: &str, name: &str, label: &str) -> Option<f64> {
@@ -46,6 +53,7 @@ mod tests {
         let scrape = Scrape(text.to_owned());
         assert_eq!(scrape.sum("a_total", ""), 5.0);
         assert_eq!(scrape.sum("a_total", "outcome=\"y\""), 3.0);
+        assert_eq!(scrape.max("a_total", ""), 3.0);
         assert_eq!(scrape.sum("b", ""), 7.0);
         assert_eq!(scrape.sum("c", ""), 0.0);
         assert!(scrape.has("a_total") && !scrape.has("a"));

@@ -30,9 +30,9 @@ const SAMPLES: usize = 8;
 /// Requests at a time that find out whether a silent endpoint answers again, where all slots are free.
 const MOST_PROBES: usize = 16;
 
-/// How many requests a silent endpoint may have: one where half of the slots are taken, because then many of them hang.
+/// How many requests a silent endpoint may have: one where a quarter of the slots is taken, because then many of them hang.
 pub(crate) fn probes(free: usize, slots: usize) -> u32 {
-    let spare = (2 * free).saturating_sub(slots).min(slots);
+    let spare = (4 * free).saturating_sub(3 * slots).min(slots);
     let probes = 1 + (MOST_PROBES - 1) * spare / slots.max(1);
     u32::try_from(probes).unwrap_or(1)
 }

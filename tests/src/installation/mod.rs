@@ -119,6 +119,14 @@ impl Shared {
         }
     }
 
+    /// Puts bytes on a queue as somebody does who has a hand in RabbitMQ's management.
+    pub async fn put_on_queue(&self, queue: &str, bytes: &[u8]) {
+        match &self.broker {
+            Broker::Vhost(vhost) => vhost.put_on_queue(queue, bytes).await,
+            Broker::Node(_) => panic!("only a vhost of the shared RabbitMQ has a management"),
+        }
+    }
+
     /// The process of RabbitMQ. It works for all vhosts, so what it uses up is this test's as far as nobody else is at it.
     pub async fn broker_pid(&self) -> i32 {
         match &self.broker {

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -62,6 +64,18 @@ impl Vhost {
     pub(super) async fn server_pid(&self) -> i32 {
         let nodes = call(&self.api, Method::GET, "nodes", &Value::Null).await;
         nodes[0]["os_pid"].as_str().unwrap().parse().unwrap()
+    }
+
+    pub(super) async fn put_on_queue(&self, queue: &str, bytes: &[u8]) {
+        let path = format!("exchanges/{}/amq.default/publish", escaped(&self.name));
+        let message = json!({
+            "properties": {"delivery_mode": 2},
+            "routing_key": queue,
+            "payload": STANDARD.encode(bytes),
+            "payload_encoding": "base64",
+        });
+        let routed = call(&self.api, Method::POST, &path, &message).await;
+        assert_eq!(routed["routed"], true, "{queue} took nothing");
     }
 
     /// Host and port of the server.

@@ -94,8 +94,8 @@ fn one_deadline_among_answers_silences_nobody() {
 #[test]
 fn probes_are_few_where_slots_are() {
     assert_eq!(probes(4096, 4096), 16);
-    assert_eq!(probes(3072, 4096), 8);
-    for free in [2048, 100, 0] {
+    assert_eq!(probes(3584, 4096), 8);
+    for free in [3072, 100, 0] {
         assert_eq!(probes(free, 4096), 1);
     }
     assert_eq!((probes(1, 1), probes(0, 1), probes(0, 0)), (16, 1, 1));
