@@ -107,7 +107,6 @@ impl Shared {
         }
     }
 
-<<<<<<< HEAD
     /// For doing to RabbitMQ what an operator may do.
     #[must_use]
     pub fn management(&self) -> Management {
@@ -117,13 +116,14 @@ impl Shared {
                 api: node.management(),
                 vhost: "/".to_owned(),
             },
-=======
+        }
+    }
+
     /// Puts bytes on a queue as somebody does who has a hand in RabbitMQ's management.
     pub async fn put_on_queue(&self, queue: &str, bytes: &[u8]) {
         match &self.broker {
             Broker::Vhost(vhost) => vhost.put_on_queue(queue, bytes).await,
             Broker::Node(_) => panic!("only a vhost of the shared RabbitMQ has a management"),
->>>>>>> poison
         }
     }
 
