@@ -13,9 +13,10 @@ use postrider_tests::{Addresses, Api, Server, Settings, Verdict, within};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::stage::Stage;
+use crate::watch::{Times, most_repeated};
 
 /// Endpoints that are changed in turns.
 const ENDPOINTS: usize = 20;
@@ -204,6 +205,58 @@ pub(crate) async fn judge_arrivals(
     println!("{name}: {verdict} {more}");
     verdict.assert_kept();
     verdict
+}
+
+/// The rate is to be back to this share within [`BACK_WITHIN`]; asserted at three times that.
+const SHARE: f64 = 0.9;
+const BACK_WITHIN: Duration = Duration::from_secs(10);
+/// Of one cause, in a second; asserted at three times that.
+const LOG_LINES: usize = 1;
+/// Over which the rate before is taken.
+pub(crate) const STEADY: Duration = Duration::from_secs(4);
+
+/// How much was accepted and delivered in a second.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rates {
+    accepted: f64,
+    delivered: f64,
+}
+
+impl Rates {
+    /// Of the last seconds.
+    pub(crate) fn now(stage: &Stage) -> Self {
+        let now = Instant::now();
+        let rate = |times: Times| times.rate(now - STEADY, now);
+        Self {
+            accepted: rate(Times::of_acceptance(&stage.ledger)),
+            delivered: rate(Times::of_arrivals(&stage.receiver)),
+        }
+    }
+
+    /// Waits until both are back after a fault that was over at `over`, and says how long that took.
+    pub(crate) async fn back(self, stage: &Stage, over: Instant) -> String {
+        let back = within(3 * BACK_WITHIN, || async {
+            let acceptance = Times::of_acceptance(&stage.ledger);
+            let arrivals = Times::of_arrivals(&stage.receiver);
+            let accepts = acceptance.back_after(over, self.accepted, SHARE)?;
+            let delivers = arrivals.back_after(over, self.delivered, SHARE)?;
+            Some((accepts, delivers))
+        });
+        let Some((accepts, delivers)) = back.await else {
+            panic!(
+                "it does not go on as before: {self:?}, now {:?}",
+                Self::now(stage)
+            );
+        };
+        format!("accepts_again={accepts:.1?} delivers_again={delivers:.1?}")
+    }
+}
+
+/// Of all processes: the most lines of one cause in a second, and which.
+pub(crate) fn log_lines(stage: &Stage) -> String {
+    let (times, what) = stage.processes().map(most_repeated).max().unwrap();
+    assert!(times <= 3 * LOG_LINES, "{times} lines in a second: {what}");
+    format!("log_lines_a_second={times} ({what:?})")
 }
 
 /// The sum of a counter over all processes.
