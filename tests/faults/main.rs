@@ -79,6 +79,9 @@ const SCENARIOS: &[Scenario] = &[
         Box::pin(rabbitmq_restarts::run(form))
     }),
     long("mass_hang", |form| Box::pin(mass_hang::run(form))),
+    long("mass_hang_killed", |form| {
+        Box::pin(mass_hang::run_killed(form))
+    }),
 ];
 
 fn main() {
