@@ -130,6 +130,9 @@ const SCENARIOS: &[Scenario] = &[
         Box::pin(rabbitmq_cluster::run(form))
     }),
     long("rabbitmq_4", |form| Box::pin(rabbitmq_4::run(form))),
+    long("mass_hang_killed", |form| {
+        Box::pin(mass_hang::run_killed(form))
+    }),
 ];
 
 fn main() {
