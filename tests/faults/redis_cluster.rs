@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Form;
 use crate::stage::{Plan, Stage};
-use crate::store::{Changes, Rates, STEADY, counted, judge_arrivals, log_lines};
+use crate::store::{Changes, Rates, STEADY, counted, judge_arrivals};
 
 const CLIENTS: usize = 16;
 const PAUSE: Duration = Duration::from_millis(150);
@@ -55,9 +55,8 @@ pub(crate) async fn run(_: Form) {
     let healed = counted(&stage, "postrider_registry_changes_healed_total", "").await;
     let more = format!(
         "refused={refused} longest_answer={longest:.1?} {figures}losses_seen={losses} rewinds_seen={rewinds} healed={healed} \
-         changes_answered={answered} missing={} {}",
+         changes_answered={answered} missing={}",
         missing.len(),
-        log_lines(&stage)
     );
     judge_arrivals(&stage, "redis_cluster", &Rules::default(), PATIENCE, more).await;
     assert_eq!(losses, 0.0, "the registry was taken for lost");

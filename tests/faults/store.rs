@@ -202,8 +202,12 @@ pub(crate) async fn judge_arrivals(
         println!("{name}: not everything arrived within {bound:?}");
     }
     let verdict = judge(&stage.ledger.history(&stage.receiver), rules);
-    println!("{name}: {verdict} {more}");
+    println!(
+        "{name}: {verdict} {more} log_lines_a_second={:?}",
+        log_lines(stage)
+    );
     verdict.assert_kept();
+    assert_few_log_lines(stage);
     verdict
 }
 
@@ -253,10 +257,13 @@ impl Rates {
 }
 
 /// Of all processes: the most lines of one cause in a second, and which.
-pub(crate) fn log_lines(stage: &Stage) -> String {
-    let (times, what) = stage.processes().map(most_repeated).max().unwrap();
+pub(crate) fn log_lines(stage: &Stage) -> (usize, String) {
+    stage.processes().map(most_repeated).max().unwrap()
+}
+
+pub(crate) fn assert_few_log_lines(stage: &Stage) {
+    let (times, what) = log_lines(stage);
     assert!(times <= 3 * LOG_LINES, "{times} lines in a second: {what}");
-    format!("log_lines_a_second={times} ({what:?})")
 }
 
 /// The sum of a counter over all processes.
