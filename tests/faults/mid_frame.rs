@@ -53,17 +53,38 @@ pub(crate) async fn run(form: Form) {
     let verdict = stage
         .judge("mid_frame", &failing::rules(), PATIENCE, more)
         .await;
-    for what in CUTS_OF_BROKER.iter().chain(&CUTS_OF_STORE) {
-        let own = cuts.iter().filter(|(which, _)| which == what);
-        let own: Vec<Instant> = own.map(|(_, begun)| *begun).collect();
-        let after = |again: Instant| {
-            let mut own = own.iter();
-            own.any(|begun| again >= *begun && again < *begun + BETWEEN + SOON)
-        };
-        let repeated = verdict.duplicated.iter();
-        let repeated = repeated.filter(|duplicate| after(duplicate.again)).count();
-        println!("mid_frame: {what:?} repeated={repeated}");
+    for duplicate in verdict.duplicated.iter().step_by(7) {
+        let at = cuts
+            .iter()
+            .rev()
+            .find(|(_, begun)| *begun <= duplicate.first);
+        println!(
+            "{} gap={:?} after={:?} since={:?}",
+            duplicate.pair.endpoint,
+            duplicate.again - duplicate.first,
+            at.map(|at| &at.0),
+            at.map(|at| duplicate.first - at.1)
+        );
     }
+    let statuses: Vec<_> = stage.receiver.look(|requests| {
+        verdict
+            .duplicated
+            .iter()
+            .map(|duplicate| {
+                requests
+                    .iter()
+                    .find(|request| request.at == duplicate.first)
+                    .map(|request| request.answered)
+            })
+            .collect()
+    });
+    println!(
+        "{:?}",
+        statuses
+            .iter()
+            .filter(|status| **status == Some(Some(200)))
+            .count()
+    );
 }
 
 /// When it was asked for.
