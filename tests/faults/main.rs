@@ -18,10 +18,26 @@
     reason = "in a test a panic is the report, and so are figures"
 )]
 
+mod answers_lost;
+mod attempt_six;
+mod channel_closed;
+mod crash_loop;
+mod failing;
+mod garbage;
+mod log_store_away;
 mod mass_hang;
+mod memory_alarm;
+mod mid_frame;
+mod queue_deleted;
+mod rabbitmq_paused;
 mod rabbitmq_restarts;
+mod redis_cluster;
+mod redis_flushed;
+mod redis_restarts;
+mod redis_unwell;
 #[allow(dead_code, reason = "what scenarios share; not each needs all of it")]
 mod stage;
+mod store;
 #[allow(dead_code, reason = "what scenarios share; not each needs all of it")]
 mod watch;
 
@@ -78,10 +94,39 @@ const SCENARIOS: &[Scenario] = &[
     short("rabbitmq_restarts", |form| {
         Box::pin(rabbitmq_restarts::run(form))
     }),
+    short("answers_lost", |form| Box::pin(answers_lost::run(form))),
+    short("memory_alarm", |form| {
+        Box::pin(memory_alarm::with_store(form))
+    }),
+    long("memory_alarm_no_store", |form| {
+        Box::pin(memory_alarm::without_store(form))
+    }),
+    long("rabbitmq_paused", |form| {
+        Box::pin(rabbitmq_paused::run(form))
+    }),
+    long("mid_frame", |form| Box::pin(mid_frame::run(form))),
+    long("channel_closed", |form| Box::pin(channel_closed::run(form))),
+    long("queue_deleted", |form| Box::pin(queue_deleted::run(form))),
+    short("redis_restarts", |form| Box::pin(redis_restarts::run(form))),
+    short("redis_flushed", |form| Box::pin(redis_flushed::run(form))),
+    short("redis_paused", |form| Box::pin(redis_unwell::paused(form))),
+    long("redis_slow", |form| Box::pin(redis_unwell::slow(form))),
+    long("redis_read_only", |form| {
+        Box::pin(redis_unwell::read_only(form))
+    }),
+    long("redis_full", |form| Box::pin(redis_unwell::full(form))),
+    long("redis_full_of_log", |form| {
+        Box::pin(redis_unwell::full_of_log(form))
+    }),
+    long("attempt_six", |form| Box::pin(attempt_six::run(form))),
+    long("redis_cluster", |form| Box::pin(redis_cluster::run(form))),
+    long("log_store_away", |form| Box::pin(log_store_away::run(form))),
     long("mass_hang", |form| Box::pin(mass_hang::run(form))),
     long("mass_hang_killed", |form| {
         Box::pin(mass_hang::run_killed(form))
     }),
+    long("crash_loop", |form| Box::pin(crash_loop::run(form))),
+    short("garbage", |form| Box::pin(garbage::run(form))),
 ];
 
 fn main() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
@@ -69,6 +70,15 @@ struct Shared {
     stop: AtomicBool,
     /// Tries that were answered neither 202 nor anything final.
     unknown: AtomicUsize,
+    /// How long the slowest answer took, whatever it was.
+    longest: Mutex<Duration>,
+}
+
+impl Shared {
+    fn answered_after(&self, took: Duration) {
+        let mut longest = self.longest.lock();
+        *longest = took.max(*longest);
+    }
 }
 
 impl Load {
@@ -104,11 +114,23 @@ impl Load {
             next: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             unknown: AtomicUsize::new(0),
+            longest: Mutex::default(),
         })
     }
 }
 
 impl Running {
+    /// How often an answer was neither 202 nor anything final, so far.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.shared.unknown.load(Ordering::Relaxed)
+    }
+
+    /// How long the slowest answer took that came since this was asked last.
+    pub fn take_longest_answer(&self) -> Duration {
+        std::mem::take(&mut *self.shared.longest.lock())
+    }
+
     /// Waits until all events are accepted; returns how often one had to be repeated.
     pub async fn finish(self) -> usize {
         for client in self.clients {
@@ -207,7 +229,10 @@ impl Post {
     async fn once(&self, shared: &Shared, turn: usize) -> Result<(String, String), String> {
         let address = shared.addresses.pick(turn).ok_or("no ingest is up")?;
         let api = shared.api.at(&address);
+        let begun = Instant::now();
         let response = api.post_keyed(&self.path, &self.key, &self.body).await;
+        let took = begun.elapsed();
+        shared.answered_after(took);
         let message = answer(response.map_err(|error| error.to_string())?).await?;
         Ok((message, address))
     }

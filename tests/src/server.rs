@@ -65,9 +65,13 @@ impl Settings {
     }
 
     fn command(&self) -> Command {
+        self.command_of(&["serve"])
+    }
+
+    fn command_of(&self, arguments: &[&str]) -> Command {
         let mut parts = self.wrapper.iter().map(PathBuf::from).chain([binary()]);
         let mut command = Command::new(parts.next().expect("at least the binary"));
-        command.args(parts).arg("serve").env_clear();
+        command.args(parts).args(arguments).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("POSTRIDER_JWT_SECRET", JWT_SECRET);
         command
@@ -106,6 +110,12 @@ impl Server {
 
     /// Starts a server and waits until it listens.
     pub async fn launch(settings: &Settings) -> Self {
+        let launched = Self::try_launch(settings).await;
+        launched.unwrap_or_else(|said| panic!("the server did not come up; it said:\n{said}"))
+    }
+
+    /// The same for one that may end before it listens: the error is what it said.
+    pub async fn try_launch(settings: &Settings) -> Result<Self, String> {
         let mut command = settings.command();
         command
             .kill_on_drop(true)
@@ -122,20 +132,35 @@ impl Server {
         let Some(Listening { pid, api, metrics }) =
             addresses.and_then(|addresses| addresses.clone())
         else {
-            panic!(
-                "the server did not come up; it said:\n{}",
-                log.lock().join("\n")
-            );
+            return Err(log.lock().join("\n"));
         };
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self {
+        Ok(Self {
             child,
             pid,
             api,
             metrics,
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             log,
-        }
+        })
+    }
+
+    /// Whether it has ended, by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Runs another command of the binary to its end, with the same settings: whether it succeeded, and what it said.
+    pub async fn run(settings: &Settings, arguments: &[&str]) -> (bool, String) {
+        let mut command = settings.command_of(arguments);
+        command.kill_on_drop(true).stdin(Stdio::null());
+        let output = timeout(PATIENCE, command.output())
+            .await
+            .expect("it ends")
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        (output.status.success(), said)
     }
 
     /// Runs to the end, for starts that are meant to fail: the exit code and what was said.

@@ -1,5 +1,6 @@
 //! What a test has for itself: where its servers keep what they were given.
 
+mod management;
 mod rabbitmq;
 mod rabbitmq_node;
 mod redis;
@@ -11,6 +12,7 @@ use tokio::net::TcpListener;
 use crate::Settings;
 use rabbitmq::Vhost;
 
+pub use management::Management;
 pub use rabbitmq_node::RabbitNode;
 pub use redis::RedisServer;
 pub use redis_cluster::RedisCluster;
@@ -102,6 +104,26 @@ impl Shared {
         match &self.broker {
             Broker::Vhost(vhost) => vhost.url_at(address),
             Broker::Node(node) => node.url_at(address),
+        }
+    }
+
+    /// For doing to RabbitMQ what an operator may do.
+    #[must_use]
+    pub fn management(&self) -> Management {
+        match &self.broker {
+            Broker::Vhost(vhost) => vhost.management(),
+            Broker::Node(node) => Management {
+                api: node.management(),
+                vhost: "/".to_owned(),
+            },
+        }
+    }
+
+    /// Puts bytes on a queue as somebody does who has a hand in RabbitMQ's management.
+    pub async fn put_on_queue(&self, queue: &str, bytes: &[u8]) {
+        match &self.broker {
+            Broker::Vhost(vhost) => vhost.put_on_queue(queue, bytes).await,
+            Broker::Node(_) => panic!("only a vhost of the shared RabbitMQ has a management"),
         }
     }
 

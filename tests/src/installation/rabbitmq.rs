@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::prepared;
+use super::{Management, prepared};
 
 /// Vhosts of the suites begin so, followed by the process that made them. The slash has to be escaped in URLs.
 const PREFIX: &str = "e2e/";
@@ -52,9 +54,28 @@ impl Vhost {
         format!("{credentials}@{address}/{}", escaped(&self.name))
     }
 
+    pub(super) fn management(&self) -> Management {
+        Management {
+            api: self.api.clone(),
+            vhost: self.name.clone(),
+        }
+    }
+
     pub(super) async fn server_pid(&self) -> i32 {
         let nodes = call(&self.api, Method::GET, "nodes", &Value::Null).await;
         nodes[0]["os_pid"].as_str().unwrap().parse().unwrap()
+    }
+
+    pub(super) async fn put_on_queue(&self, queue: &str, bytes: &[u8]) {
+        let path = format!("exchanges/{}/amq.default/publish", escaped(&self.name));
+        let message = json!({
+            "properties": {"delivery_mode": 2},
+            "routing_key": queue,
+            "payload": STANDARD.encode(bytes),
+            "payload_encoding": "base64",
+        });
+        let routed = call(&self.api, Method::POST, &path, &message).await;
+        assert_eq!(routed["routed"], true, "{queue} took nothing");
     }
 
     /// Host and port of the server.
@@ -108,7 +129,7 @@ async fn sweep(api: &str) {
     }
 }
 
-async fn call(api: &str, method: Method, path: &str, body: &Value) -> Value {
+pub(super) async fn call(api: &str, method: Method, path: &str, body: &Value) -> Value {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().no_proxy().build().unwrap();
     let request = client.request(method.clone(), format!("{api}/api/{path}"));
@@ -124,7 +145,7 @@ async fn call(api: &str, method: Method, path: &str, body: &Value) -> Value {
     response.json().await.unwrap_or_default()
 }
 
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     name.replace('/', "%2F")
 }
 

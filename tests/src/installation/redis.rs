@@ -1,5 +1,6 @@
 //! A Redis of a test's own: suites kill, stop, flush and fill it.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -99,6 +100,24 @@ impl RedisServer {
     pub async fn crash(&mut self) {
         self.kill().await;
         self.start_again().await;
+    }
+
+    /// What is on disk of what it was told: a place to go back to.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        std::fs::metadata(self.last_file()).unwrap().len()
+    }
+
+    /// Forgets, while it is down, what it was told since: its machine died, and the disk did not have it yet.
+    pub fn forget_since(&self, written: u64) {
+        let file = std::fs::File::options().write(true).open(self.last_file());
+        file.unwrap().set_len(written).unwrap();
+    }
+
+    fn last_file(&self) -> PathBuf {
+        self.data
+            .path()
+            .join("appendonlydir/appendonly.aof.1.incr.aof")
     }
 
     /// Loses everything.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
+use super::nodes::Nodes;
 use super::options::Address;
 
 const FIRST: Duration = Duration::from_millis(100);
@@ -44,7 +45,7 @@ impl Backoff {
     }
 
     /// Complains, unless that was done, and waits.
-    pub(super) async fn failed(&mut self, address: &Address, cause: &str) {
+    pub(super) async fn failed(&mut self, nodes: &Nodes, cause: &str) {
         if self
             .up_since
             .take()
@@ -52,11 +53,11 @@ impl Backoff {
         {
             self.pause = FIRST;
         }
-        self.complain(address, cause);
+        self.complain(nodes, cause);
         sleep(self.next()).await;
     }
 
-    fn complain(&mut self, address: &Address, cause: &str) {
+    fn complain(&mut self, nodes: &Nodes, cause: &str) {
         let known = self
             .said
             .as_ref()
@@ -65,7 +66,7 @@ impl Backoff {
             return;
         }
         let purpose = self.purpose;
-        warn!(%address, purpose, cause, "no connection to RabbitMQ; trying until there is one");
+        warn!(address = %nodes, purpose, cause, "no connection to RabbitMQ; trying until there is one");
         self.said = Some((cause.to_owned(), Instant::now()));
     }
 

@@ -2,24 +2,34 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
 use tokio::time::timeout;
 
 use super::error::{is_different, is_not_found, told};
-use super::greeting;
+use super::greeting::{Greeting, greet};
 use super::link::{Link, count};
+use super::nodes::Nodes;
 use super::options::{Address, Options};
 use super::topology::{FIRST_QUEUE, Queue, exchanges, queues};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a node may take to greet.
+const GREETING_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What [`RabbitMq::check`](super::RabbitMq::check) found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// `RabbitMQ 3.10.8`, as the server calls itself.
     pub server: String,
+    /// The node that was asked, without credentials: `amqp://mq-1.example:5672`.
+    pub node: String,
+    /// Which of the other nodes that are named do not answer, and why.
+    pub away: Vec<String>,
+    /// Which of them say that they belong to another cluster: what is published there, nobody here finds.
+    pub strangers: Vec<String>,
     /// Nothing was ever declared here: that is done by the first process that starts.
     pub is_new: bool,
     /// Exchanges and queues that do not exist: declared by the next process that starts. Empty where all is new.
@@ -28,8 +38,8 @@ pub struct Report {
     pub different: Vec<String>,
 }
 
-pub(super) async fn is_new(address: &Address, options: &Options) -> Result<bool, String> {
-    let link = Link::open(address, "check", options).await?;
+pub(super) async fn is_new(nodes: &Nodes, options: &Options) -> Result<bool, String> {
+    let link = nodes.open("check", options).await?;
     let found = timeout(PATIENCE, exists(&link)).await;
     link.close(super::CLOSE_TIMEOUT).await;
     match found {
@@ -38,12 +48,50 @@ pub(super) async fn is_new(address: &Address, options: &Options) -> Result<bool,
     }
 }
 
-pub(super) async fn check(address: &Address, options: &Options) -> Result<Report, String> {
-    let server = greeting::server(address, options.connect_timeout).await?;
-    let link = Link::open(address, "check", options).await?;
-    let compared = timeout(PATIENCE, compare(&link, server)).await;
+pub(super) async fn check(nodes: &Nodes, options: &Options) -> Result<Report, String> {
+    let (link, greetings) = tokio::join!(nodes.open("check", options), greet_all(nodes));
+    let link = link?;
+    let begun = begin(&link, greetings)?;
+    let compared = timeout(PATIENCE, compare(&link, begun)).await;
     link.close(super::CLOSE_TIMEOUT).await;
     compared.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
+}
+
+type Greeted<'a> = (&'a Address, Result<Greeting, String>);
+
+async fn greet_all(nodes: &Nodes) -> Vec<Greeted<'_>> {
+    let greeted = nodes
+        .iter()
+        .map(async |node| (node, greet(node, GREETING_PATIENCE).await));
+    join_all(greeted).await
+}
+
+/// What the nodes say about themselves.
+fn begin(link: &Link, greetings: Vec<Greeted<'_>>) -> Result<Report, String> {
+    let node = link.address.node();
+    let (reached, others): (Vec<_>, Vec<_>) = greetings
+        .into_iter()
+        .partition(|(address, _)| address.node() == node);
+    let reached = reached.into_iter().map(|(_, greeting)| greeting).next();
+    let Greeting { server, cluster } =
+        reached.unwrap_or_else(|| Err("it was not greeted".to_owned()))?;
+    let mut report = Report {
+        server,
+        node,
+        away: Vec::new(),
+        strangers: Vec::new(),
+        is_new: false,
+        missing: Vec::new(),
+        different: Vec::new(),
+    };
+    for (address, greeting) in others {
+        match greeting {
+            Ok(greeting) if greeting.cluster == cluster => {}
+            Ok(_) => report.strangers.push(address.node()),
+            Err(cause) => report.away.push(format!("{}: {cause}", address.node())),
+        }
+    }
+    Ok(report)
 }
 
 async fn exists(link: &Link) -> Result<bool, String> {
@@ -59,13 +107,8 @@ async fn open(link: &Link) -> Result<Channel, String> {
     link.channel().await.map_err(|error| told(&error))
 }
 
-async fn compare(link: &Link, server: String) -> Result<Report, String> {
-    let mut report = Report {
-        server,
-        is_new: !exists(link).await?,
-        missing: Vec::new(),
-        different: Vec::new(),
-    };
+async fn compare(link: &Link, mut report: Report) -> Result<Report, String> {
+    report.is_new = !exists(link).await?;
     if report.is_new {
         return Ok(report);
     }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::error::{is_different, told};
 use super::link::Link;
-use super::missing::{Turn, absent};
+use super::missing::{Turn, absent, is_bare};
 use super::sight::{Absent, Sight};
 use super::topology::{exchanges, queues};
 
@@ -69,7 +69,8 @@ impl Declared {
     }
 
     async fn complete(&self, link: &Link) -> Result<(), String> {
-        if in_time(self.absent(link)).await?.is_empty() {
+        let is_founding = in_time(self.is_founding(link)).await?;
+        if !is_founding && in_time(self.absent(link)).await?.is_empty() {
             in_time(declare_on_its_own(link)).await?;
         } else {
             let turn = Turn::take(link).await;
@@ -83,9 +84,11 @@ impl Declared {
 
     /// Declares what is missing, in this process's turn, and says so where it ever existed.
     async fn mend(&self, link: &Link) -> Result<(), String> {
+        if self.is_founding(link).await? {
+            return declare_on_its_own(link).await;
+        }
         let absent = self.absent(link).await?;
-        let is_founding = absent.queues.len() == queues().len() && !self.sight.has_seen_any();
-        if is_founding || absent.is_empty() {
+        if absent.is_empty() {
             return declare_on_its_own(link).await;
         }
         self.sight.misses(&absent);
@@ -94,11 +97,25 @@ impl Declared {
         Ok(())
     }
 
+    /// Whether there never was anything, so that nothing is lost.
+    async fn is_founding(&self, link: &Link) -> Result<bool, String> {
+        if self.sight.has_seen_any() {
+            return Ok(false);
+        }
+        is_bare(link, &self.sight)
+            .await
+            .map_err(|error| not_looked_for(&error))
+    }
+
     async fn absent(&self, link: &Link) -> Result<Absent, String> {
         absent(link, &self.sight)
             .await
-            .map_err(|error| format!("queues cannot be looked for: {}", told(&error)))
+            .map_err(|error| not_looked_for(&error))
     }
+}
+
+fn not_looked_for(error: &lapin::Error) -> String {
+    format!("queues cannot be looked for: {}", told(error))
 }
 
 /// Opening a channel counts, too: on a connection that is blocked not even that is sent.

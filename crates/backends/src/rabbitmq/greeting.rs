@@ -19,15 +19,23 @@ const METHOD: u8 = 1;
 /// Far more than any server says.
 const MAX_FRAME: u32 = 128 * 1024;
 
-/// Product and version of the server.
-pub(super) async fn server(address: &Address, patience: Duration) -> Result<String, String> {
+/// What a server says about itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Greeting {
+    /// Product and version.
+    pub(super) server: String,
+    /// The name that all nodes of a cluster have in common, where it tells one.
+    pub(super) cluster: Option<String>,
+}
+
+pub(super) async fn greet(address: &Address, patience: Duration) -> Result<Greeting, String> {
     match timeout(patience, ask(address)).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {patience:?}")),
     }
 }
 
-async fn ask(address: &Address) -> io::Result<String> {
+async fn ask(address: &Address) -> io::Result<Greeting> {
     let authority = &address.uri.authority;
     let runtime =
         lapin::runtime::default_runtime().map_err(|error| io::Error::other(told(&error)))?;
@@ -36,16 +44,16 @@ async fn ask(address: &Address) -> io::Result<String> {
         match AsyncTcpStream::connect(&runtime, to).await {
             Ok(stream) if address.is_tls() => {
                 let config = lapin::tcp::TLSConfig::default();
-                return greet(stream.into_tls(&authority.host, config).await?).await;
+                return converse(stream.into_tls(&authority.host, config).await?).await;
             }
-            Ok(stream) => return greet(stream).await,
+            Ok(stream) => return converse(stream).await,
             Err(error) => failure = error,
         }
     }
     Err(failure)
 }
 
-async fn greet(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<String> {
+async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Greeting> {
     stream.write_all(GREETING).await?;
     stream.flush().await?;
     let mut head = [0; 7];
@@ -64,10 +72,14 @@ async fn greet(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<St
     }
 }
 
-fn introduction(properties: &FieldTable) -> String {
+fn introduction(properties: &FieldTable) -> Greeting {
     let text = |name| match properties.inner().get(name) {
-        Some(AMQPValue::LongString(text)) => text.to_string(),
-        _ => "?".to_owned(),
+        Some(AMQPValue::LongString(text)) => Some(text.to_string()),
+        _ => None,
     };
-    format!("{} {}", text("product"), text("version"))
+    let told = |name| text(name).unwrap_or_else(|| "?".to_owned());
+    Greeting {
+        server: format!("{} {}", told("product"), told("version")),
+        cluster: text("cluster_name"),
+    }
 }

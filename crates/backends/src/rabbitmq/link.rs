@@ -27,7 +27,9 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) struct Link {
     pub(super) connection: Connection,
-    socket: Arc<Socket>,
+    /// The node it leads to.
+    pub(super) address: Address,
+    socket: Cutting,
     /// For what is asked now and then: counts, probes. One at a time.
     questions: tokio::sync::Mutex<Option<Channel>>,
 }
@@ -40,9 +42,9 @@ impl Link {
         role: &str,
         options: &Options,
     ) -> Result<Self, String> {
-        let socket = Arc::new(Socket::default());
+        let socket = Cutting::default();
         let runtime = lapin::runtime::default_runtime().map_err(|error| told(&error))?;
-        let (is_tls, held, reactor) = (address.is_tls(), Arc::clone(&socket), runtime.clone());
+        let (is_tls, held, reactor) = (address.is_tls(), Arc::clone(&socket.0), runtime.clone());
         let dial = async move |uri: AMQPUri, _| {
             let mut failure = std::io::Error::other("its name has no address");
             for to in addresses(&uri).await? {
@@ -74,14 +76,12 @@ impl Link {
         match timeout(options.connect_timeout, opening).await {
             Ok(Ok(connection)) => Ok(Self {
                 connection,
+                address: address.clone(),
                 socket,
                 questions: tokio::sync::Mutex::default(),
             }),
             Ok(Err(error)) => Err(told(&error)),
-            Err(_) => {
-                socket.cut();
-                Err(format!("no answer within {:?}", options.connect_timeout))
-            }
+            Err(_) => Err(format!("no answer within {:?}", options.connect_timeout)),
         }
     }
 
@@ -100,7 +100,7 @@ impl Link {
 
     /// Ends the connection without a word.
     pub(super) fn cut(&self) {
-        self.socket.cut();
+        self.socket.0.cut();
     }
 
     /// Ends the connection with a word, where the server listens in time.
@@ -124,9 +124,13 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+/// Cuts when it is dropped: with its link, or with the try to open one.
+#[derive(Default)]
+struct Cutting(Arc<Socket>);
+
+impl Drop for Cutting {
     fn drop(&mut self) {
-        self.cut();
+        self.0.cut();
     }
 }
 

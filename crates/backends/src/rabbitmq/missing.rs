@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::error::{is_locked, is_missing};
 use super::link::{Link, count};
 use super::sight::{Absent, Sight};
-use super::topology::{TURN, exchanges, queues};
+use super::topology::{DEAD, FIRST_QUEUE, LAST_QUEUE, TURN, exchanges, queues};
 
 /// Things that are asked for in one row. Whatever follows one that is missing has to be asked for again, on another channel, so
 /// that rows are short; they are asked for side by side.
@@ -32,6 +32,18 @@ pub(super) async fn absent(link: &Link, sight: &Sight) -> lapin::Result<Absent> 
         thing.note(&mut absent);
     }
     Ok(absent)
+}
+
+/// Whether nothing was ever declared here, as far as a few queues tell: each that is missing closes a channel, and is an error in
+/// the server's log.
+pub(super) async fn is_bare(link: &Link, sight: &Sight) -> lapin::Result<bool> {
+    for queue in [FIRST_QUEUE, DEAD, LAST_QUEUE] {
+        let thing = [Thing::Queue(queue.to_owned())];
+        if absent_of(link, &thing, sight).await?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn absent_of<'a>(

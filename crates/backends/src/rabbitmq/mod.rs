@@ -13,7 +13,7 @@
 //! | `publish` | packs are formed, published, confirmed |
 //! | `consume` | what was fetched, what is leased, how it is settled |
 //! | `declare`, `missing`, `sight` | making what somebody has deleted, and saying what was lost with it |
-//! | `link`, `backoff` | connections, and what happens between them |
+//! | `nodes`, `link`, `backoff` | connections, and what happens between them |
 //!
 //! Publishing and consuming have a connection each: an alarm of the server (memory, disk) stops whoever publishes, and
 //! what is leased must still be settled then. Both are kept for ever; nothing has to be restarted, whatever happens to the
@@ -46,6 +46,7 @@ mod error;
 mod greeting;
 mod link;
 mod missing;
+mod nodes;
 mod options;
 mod publish;
 mod routing;
@@ -74,7 +75,7 @@ pub use self::check::Report;
 use self::consume::State as Consuming;
 use self::error::{closed, unavailable};
 use self::link::Link;
-use self::options::Address;
+use self::nodes::Nodes;
 pub use self::options::{Options, Prefetch, UrlError};
 use self::publish::{Publisher, State as Publishing};
 use self::routing::Destination;
@@ -101,24 +102,24 @@ pub struct RabbitMq {
 impl std::fmt::Debug for RabbitMq {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RabbitMq")
-            .field("address", &self.shared.address)
+            .field("nodes", &self.shared.nodes)
             .finish_non_exhaustive()
     }
 }
 
 impl RabbitMq {
-    /// Reads the address (see [`UrlError`] for its form) and does nothing else: no connection is made before
-    /// [`Self::start`].
+    /// Reads the address (see [`UrlError`] for its form; several nodes of one cluster are separated by commas) and does
+    /// nothing else: no connection is made before [`Self::start`].
     ///
     /// # Errors
-    /// Where the address cannot be read.
+    /// Where the address cannot be read, or the nodes are named with different virtual hosts.
     pub fn new(url: &str, options: Options) -> Result<Self, UrlError> {
-        let address = Address::parse(url, &options)?;
+        let nodes = Nodes::parse(url, &options)?;
         let (publisher, desk) = Publisher::new(&options);
         let (told, consuming) = watch::channel(Consuming::Idle);
         let closing = CancellationToken::new();
         let shared = Shared {
-            address,
+            nodes,
             options,
             declared: declare::Declared::default(),
             publisher,
@@ -167,7 +168,7 @@ impl RabbitMq {
     /// # Errors
     /// Where the server cannot be asked.
     pub async fn is_new_installation(&self) -> Result<bool, PortError> {
-        check::is_new(&self.shared.address, &self.shared.options)
+        check::is_new(&self.shared.nodes, &self.shared.options)
             .await
             .map_err(unavailable)
     }
@@ -178,7 +179,7 @@ impl RabbitMq {
     /// # Errors
     /// Where the server cannot be asked.
     pub async fn check(&self) -> Result<Report, PortError> {
-        check::check(&self.shared.address, &self.shared.options)
+        check::check(&self.shared.nodes, &self.shared.options)
             .await
             .map_err(unavailable)
     }

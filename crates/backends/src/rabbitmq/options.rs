@@ -18,7 +18,7 @@ pub struct Options {
     /// How long a confirm may take before a publish counts as unknown, and how long an item may wait for its turn before
     /// it counts as not published.
     pub confirm_timeout: Duration,
-    /// How long connecting may take, name resolution and TLS included.
+    /// How long connecting to a node may take, name resolution and TLS included.
     pub connect_timeout: Duration,
     /// A connection on which nothing was heard for twice as long is dead. Whole seconds.
     pub heartbeat: Duration,
@@ -61,15 +61,24 @@ impl Default for Prefetch {
     }
 }
 
-/// A text that does not name a RabbitMQ server. Never repeats it: it may hold a password.
+/// A text that does not name a RabbitMQ server, or the nodes of one cluster. Never repeats it: it may hold a password.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "this is not the address of a RabbitMQ server: {0}; it has the form amqp://user:password@host:port/vhost, or amqps:// \
-     for TLS, with the special characters of user, password and vhost percent-encoded"
-)]
-pub struct UrlError(&'static str);
+#[non_exhaustive]
+pub enum UrlError {
+    #[error(
+        "this is not the address of a RabbitMQ server: {0}; it has the form amqp://user:password@host:port/vhost, or \
+         amqps:// for TLS, with the special characters of user, password and vhost percent-encoded; between several nodes \
+         of one cluster stands a comma"
+    )]
+    Malformed(&'static str),
+    #[error(
+        "its nodes are not named with one and the same virtual host, and an installation lives in one: end all of the URLs \
+         with the same /vhost"
+    )]
+    VirtualHosts,
+}
 
-/// Where the server is. Prints without credentials.
+/// Where a server is. Prints without credentials.
 #[derive(Clone)]
 pub(super) struct Address {
     pub(super) uri: AMQPUri,
@@ -83,10 +92,7 @@ impl fmt::Debug for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = &self.uri.authority;
-        let scheme = &self.uri.scheme;
-        write!(f, "{scheme}://{}:{}", authority.host, authority.port)?;
-        write!(f, " (virtual host {})", self.uri.vhost)
+        write!(f, "{} (virtual host {})", self.node(), self.uri.vhost)
     }
 }
 
@@ -94,17 +100,22 @@ impl Address {
     pub(super) fn parse(url: &str, options: &Options) -> Result<Self, UrlError> {
         let scheme = url.split("://").next().unwrap_or_default();
         if scheme != "amqp" && scheme != "amqps" {
-            return Err(UrlError("it begins neither with amqp:// nor with amqps://"));
+            return Err(UrlError::Malformed(
+                "it begins neither with amqp:// nor with amqps://",
+            ));
         }
-        let mut uri = AMQPUri::from_str(url).map_err(|_| UrlError("it cannot be taken apart"))?;
+        let mut uri =
+            AMQPUri::from_str(url).map_err(|_| UrlError::Malformed("it cannot be taken apart"))?;
         if let Some(host) = ipv6_host(url) {
             // The parser below knows names only, and would take an IPv6 address for localhost.
             uri.authority.host = host
-                .ok_or(UrlError("what is in brackets is no IPv6 address"))?
+                .ok_or(UrlError::Malformed(
+                    "what is in brackets is no IPv6 address",
+                ))?
                 .to_string();
         }
         if uri.authority.host.is_empty() {
-            return Err(UrlError("it names no host"));
+            return Err(UrlError::Malformed("it names no host"));
         }
         if uri.vhost.is_empty() {
             // By the letter of the format, a lone slash names the virtual host ""; nobody means that.
@@ -113,6 +124,14 @@ impl Address {
         let seconds = u16::try_from(options.heartbeat.as_secs()).unwrap_or(u16::MAX);
         uri.query.heartbeat.get_or_insert(seconds.max(1));
         Ok(Self { uri })
+    }
+
+    /// Without the virtual host, which all nodes have in common.
+    pub(super) fn node(&self) -> String {
+        let AMQPUri {
+            scheme, authority, ..
+        } = &self.uri;
+        format!("{scheme}://{}:{}", authority.host, authority.port)
     }
 
     pub(super) fn is_tls(&self) -> bool {

@@ -4,11 +4,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::consume::Desk;
 use super::declare::Declared;
-use super::options::{Address, Options};
+use super::nodes::Nodes;
+use super::options::Options;
 use super::publish::Publisher;
 
 pub(super) struct Shared {
-    pub(super) address: Address,
+    pub(super) nodes: Nodes,
     pub(super) options: Options,
     pub(super) declared: Declared,
     pub(super) publisher: Publisher,

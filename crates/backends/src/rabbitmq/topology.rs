@@ -16,7 +16,9 @@
 //! | `pr.v1.quarantine.returned` (fanout) | any | `pr.v1.quarantine.returned` | 30 s → `pr.v1.quarantine` |
 //!
 //! A message keeps its routing key on every way, so what is returned or waits comes back to the shard it belongs to, and
-//! what is dead to `pr.v1.dead`. All of it is durable; all queues are quorum queues.
+//! what is dead to `pr.v1.dead`. What somebody publishes to a queue by hand has that queue's name for a key: `pr.v1.retry` knows
+//! these names, too, because at-least-once dead-lettering keeps what it cannot route, and holds up what comes behind it.
+//! All of it is durable; all queues are quorum queues.
 //!
 //! | argument | why |
 //! |---|---|
@@ -39,7 +41,7 @@ const RETURNED: &str = "pr.v1.returned";
 const QUARANTINE: &str = "pr.v1.quarantine";
 const QUARANTINE_RETURNED: &str = "pr.v1.quarantine.returned";
 const RETRY: &str = "pr.v1.retry";
-const DEAD: &str = "pr.v1.dead";
+pub(super) const DEAD: &str = "pr.v1.dead";
 /// Out of reach, and a number that every version takes.
 const DELIVERY_LIMIT: i32 = i32::MAX;
 
@@ -51,6 +53,9 @@ pub(super) const TURN: &str = "pr.v1.turn";
 
 /// Exists if and only if somebody has declared the topology before.
 pub(super) const FIRST_QUEUE: &str = "pr.v1.events.0";
+
+/// What is declared last.
+pub(super) const LAST_QUEUE: &str = QUARANTINE_RETURNED;
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -140,16 +145,18 @@ pub(super) fn exchanges() -> Vec<(String, ExchangeKind)> {
 pub(super) fn queues() -> Vec<Queue> {
     let mut all = Vec::new();
     for key in Key::of_events() {
-        all.push(worked_off(
-            Source::Events(key),
-            &[(&Exchange::Events.to_string(), key)],
-        ));
-        all.push(worked_off(Source::Retry(key), &[(RETRY, key)]));
+        let events = Exchange::Events.to_string();
+        all.push(worked_off(Source::Events(key), &[(&events, key)]));
+        let mut retry = worked_off(Source::Retry(key), &[(RETRY, key)]);
+        let by_hand = [Source::Events(key), Source::Retry(key)].map(Source::queue);
+        retry.bindings.extend(by_hand.map(from_retry));
+        all.push(retry);
     }
-    all.push(worked_off(
-        Source::Dead,
-        &[(DEAD, Key::Dead), (RETRY, Key::Dead)],
-    ));
+    let mut dead = worked_off(Source::Dead, &[(DEAD, Key::Dead), (RETRY, Key::Dead)]);
+    dead.bindings.push(from_retry(DEAD.to_owned()));
+    let waited_by_hand = waiting_queues().into_iter().map(from_retry);
+    dead.bindings.extend(waited_by_hand);
+    all.push(dead);
     all.push(quarantine());
     for step in 0..ladder::STEPS {
         let name = Exchange::Delay(step).to_string();
@@ -158,6 +165,11 @@ pub(super) fn queues() -> Vec<Queue> {
     all.push(waiting(RETURNED, RETURN_DELAY, RETRY));
     all.push(waiting(QUARANTINE_RETURNED, RETURN_DELAY, QUARANTINE));
     all
+}
+
+/// The binding for what comes back with the name of a queue for its key.
+fn from_retry(name: String) -> (String, String) {
+    (RETRY.to_owned(), name)
 }
 
 /// A queue of work: what is rejected comes back later.
@@ -242,6 +254,23 @@ mod tests {
             let target = &queue.arguments.inner()["x-dead-letter-exchange"];
             let target = target.as_long_string().unwrap().to_string();
             assert!(exchanges.contains(&target), "{target} of {}", queue.name);
+        }
+    }
+
+    #[test]
+    fn what_was_published_to_a_queue_by_hand_comes_back_from_where_it_is_dead_lettered_to() {
+        let all = queues();
+        let kept: HashSet<&str> = all
+            .iter()
+            .flat_map(|queue| &queue.bindings)
+            .filter(|(exchange, _)| exchange == RETRY)
+            .map(|(_, key)| key.as_str())
+            .collect();
+        for queue in all
+            .iter()
+            .filter(|queue| !queue.name.starts_with(QUARANTINE))
+        {
+            assert!(kept.contains(&*queue.name), "{}", queue.name);
         }
     }
 

@@ -4,8 +4,10 @@
 
 mod apart;
 mod api;
+mod by_hand;
 mod deleted;
 mod installing;
+mod nodes;
 mod packing;
 mod proxy;
 mod recovery;

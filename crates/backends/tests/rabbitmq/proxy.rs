@@ -46,6 +46,11 @@ impl Proxy {
         format!("{credentials}@{}/{vhost}", self.address)
     }
 
+    /// As a process names it where it shows no credentials.
+    pub(crate) fn node(&self) -> String {
+        format!("amqp://{}", self.address)
+    }
+
     /// Cuts what is connected, and refuses what comes.
     pub(crate) async fn refuse(&self) {
         let accepting = self.accepting.lock().take();

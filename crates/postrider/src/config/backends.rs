@@ -15,10 +15,10 @@ use super::sources::Sources;
 pub(super) static BROKER: Setting = Setting {
     key: "broker",
     placeholder: "embedded|URL",
-    form: "`embedded`, or the URL of a RabbitMQ server (amqp:// or amqps://)",
+    form: "`embedded`, or the URL of a RabbitMQ server (amqp:// or amqps://), or several of a cluster's nodes, separated by commas",
     default: DefaultValue::Text("embedded"),
     shown: Shown::WithoutPassword,
-    help: "Where accepted events wait until they are delivered. RabbitMQ (3.10 or newer) goes together with Redis.",
+    help: "Where accepted events wait until they are delivered. RabbitMQ (3.10 or newer) goes together with Redis. Of several nodes any is connected to, and another one when it fails; all are named with the same virtual host.",
 };
 
 pub(super) static STORE: Setting = Setting {

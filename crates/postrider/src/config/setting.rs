@@ -90,25 +90,27 @@ impl Setting {
     }
 }
 
-/// Of each URL, where there are several.
+/// Of each URL, where there are several. Nothing is shown if one of them is none: a comma in a password would tear it apart,
+/// and show half of it as a port.
 fn without_password(text: &str) -> String {
-    let urls: Vec<_> = text.split(',').map(url_without_password).collect();
-    urls.join(",")
+    let harmless = text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if harmless {
+        return text.to_owned();
+    }
+    let urls: Option<Vec<_>> = text.split(',').map(url_without_password).collect();
+    urls.map_or_else(|| "(not shown)".to_owned(), |urls| urls.join(","))
 }
 
-fn url_without_password(text: &str) -> String {
-    let Ok(mut url) = url::Url::parse(text) else {
-        let harmless = text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        return if harmless { text } else { "(not shown)" }.to_owned();
-    };
-    if url.password().is_some() && url.set_password(Some("***")).is_err() {
-        return "(not shown)".to_owned();
+fn url_without_password(text: &str) -> Option<String> {
+    let mut url = url::Url::parse(text.trim()).ok()?;
+    if url.password().is_some() {
+        url.set_password(Some("***")).ok()?;
     }
     // Passwords are given as query parameters, too.
     if url.query().is_some() {
         url.set_query(Some("***"));
     }
-    url.into()
+    Some(url.into())
 }
 
 /// Where a value came from.
@@ -237,6 +239,11 @@ mod tests {
                 "redis://:secret@a.example.net:7001,redis://:secret@b.example.net:7002",
                 "redis://:***@a.example.net:7001,redis://:***@b.example.net:7002",
             ),
+            (
+                "amqp://u:secret@a/v, amqp://u:secret@b/v",
+                "amqp://u:***@a/v,amqp://u:***@b/v",
+            ),
+            ("amqp://u:12,34@a.example.net/v", "(not shown)"),
             ("no url: secret", "(not shown)"),
         ];
         for (text, shown) in cases {

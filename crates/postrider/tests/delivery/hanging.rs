@@ -257,7 +257,7 @@ async fn a_copy_whose_attempt_could_not_be_settled_repeats_it() {
         })
         .await;
     world.broker.set(false);
-    pass(&world, 12).await;
+    pass(&world, 13).await;
     world.requests_under_way(2).await;
     assert_eq!(world.sender.requests().len(), 6 + 2);
     pass(&world, DEADLINE.as_secs()).await;

@@ -58,7 +58,7 @@ pub(in super::super) async fn run(shared: Arc<Shared>, state: watch::Sender<Stat
         };
         let cause = match connected {
             Ok(link) => {
-                backoff.succeeded(&shared.address);
+                backoff.succeeded(&link.address);
                 state.send_replace(State::Up(Arc::clone(&link)));
                 let closed = Session::new(&shared, &link).run().await;
                 if closed {
@@ -73,7 +73,7 @@ pub(in super::super) async fn run(shared: Arc<Shared>, state: watch::Sender<Stat
         };
         state.send_replace(State::Apart(cause.clone()));
         tokio::select! {
-            () = backoff.failed(&shared.address, &cause) => {}
+            () = backoff.failed(&shared.nodes, &cause) => {}
             () = shared.closing.cancelled() => break,
         }
     }
@@ -82,7 +82,7 @@ pub(in super::super) async fn run(shared: Arc<Shared>, state: watch::Sender<Stat
 }
 
 async fn connect(shared: &Shared) -> Result<Arc<Link>, String> {
-    let link = Link::open(&shared.address, "consume", &shared.options).await?;
+    let link = shared.nodes.open("consume", &shared.options).await?;
     shared.declared.ensure(&link).await?;
     Ok(Arc::new(link))
 }

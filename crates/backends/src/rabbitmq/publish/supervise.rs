@@ -20,7 +20,7 @@ pub(in super::super) async fn run(shared: Arc<Shared>, mut desk: Desk) {
         };
         let cause = match connected {
             Ok(link) => {
-                backoff.succeeded(&shared.address);
+                backoff.succeeded(&link.address);
                 match session(&shared, &mut desk, link).await {
                     End::Lost(cause) => cause,
                     End::Closed => break,
@@ -30,7 +30,7 @@ pub(in super::super) async fn run(shared: Arc<Shared>, mut desk: Desk) {
         };
         desk.state.send_replace(State::Apart(cause.clone()));
         tokio::select! {
-            () = backoff.failed(&shared.address, &cause) => {}
+            () = backoff.failed(&shared.nodes, &cause) => {}
             () = refuse(&mut desk) => return,
             () = shared.closing.cancelled() => break,
         }
@@ -43,7 +43,7 @@ pub(in super::super) async fn run(shared: Arc<Shared>, mut desk: Desk) {
 }
 
 async fn connect(shared: &Shared) -> Result<Arc<Link>, String> {
-    let link = Arc::new(Link::open(&shared.address, "publish", &shared.options).await?);
+    let link = Arc::new(shared.nodes.open("publish", &shared.options).await?);
     shared.declared.ensure(&link).await?;
     Ok(link)
 }

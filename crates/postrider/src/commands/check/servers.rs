@@ -52,29 +52,52 @@ pub(super) async fn try_all(findings: &mut Findings, config: &Config, named: &Se
 fn tell(findings: &mut Findings, report: &Report) {
     let Report {
         server,
+        node,
+        away,
+        strangers,
         is_new,
         missing,
         different,
     } = report;
+    for cause in away {
+        findings.note(format_args!(
+            "broker: a node is away ({cause}); the others are used"
+        ));
+    }
+    for stranger in strangers {
+        findings.bad(
+            "broker",
+            format_args!(
+                "{stranger} and {node} are nodes of different clusters; name nodes of one, or join them \
+                 (rabbitmqctl join_cluster)"
+            ),
+        );
+    }
     for cause in different {
         findings.bad(
             "broker",
             format_args!(
-                "{server} has a queue that is not ours ({cause}); use another virtual host"
+                "{server} at {node} has a queue that is not ours ({cause}); use another virtual host"
             ),
         );
     }
     if *is_new {
         findings.good(
             "broker",
-            format_args!("{server}; no queues yet, the first start declares them"),
+            format_args!("{server} at {node}; no queues yet, the first start declares them"),
         );
     } else if !missing.is_empty() {
         findings.good(
             "broker",
-            format_args!("{server}; the next start declares {}", missing.join(", ")),
+            format_args!(
+                "{server} at {node}; the next start declares {}",
+                missing.join(", ")
+            ),
         );
     } else if different.is_empty() {
-        findings.good("broker", format_args!("{server}; all queues are there"));
+        findings.good(
+            "broker",
+            format_args!("{server} at {node}; all queues are there"),
+        );
     }
 }
