@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Form;
 use crate::stage::{Plan, Stage};
-use crate::watch::most_repeated;
+use crate::watch::{Cpu, most_repeated};
 
 const APPLICATIONS: usize = 30;
 const ENDPOINTS: usize = 100;
@@ -62,12 +62,16 @@ async fn play(name: &str, is_killed: bool) {
         routes: routes(&stage.tenants),
     };
     let load = load.start_open(&stage.cluster.api, &stage.cluster.addresses, &stage.ledger);
+    let cpu = Cpu::of(&stage.cluster.workers[0]);
     sleep(BEFORE).await;
+    let cpu_before = cpu.share();
+    let cpu = Cpu::of(&stage.cluster.workers[0]);
     let begun = Instant::now();
     hangs.store(true, Relaxed);
     let mut seen = Seen::default();
     seen.during(HANG / 2, &stage.cluster.workers[0]).await;
     let mut stood_still = Duration::ZERO;
+    let cpu_during = cpu.share();
     if is_killed {
         stood_still = longest_gap(&stage, Instant::now() - JUST_BEFORE);
         replace_worker(&mut stage).await;
@@ -85,7 +89,7 @@ async fn play(name: &str, is_killed: bool) {
     let end = stage.cluster.workers[0].scrape().await;
     let (times, what) = most_repeated(&stage.cluster.workers[0]);
     let more = format!(
-        "rate={rate}/s tries_without_answer={repeated} healthy_before={calm} healthy_during={during} {seen} {} backlog_done={backlog:.0?}_after stood_still={stood_still:.1?} log_lines_a_second={times} ({what:?})",
+        "rate={rate}/s tries_without_answer={repeated} healthy_before={calm} healthy_during={during} worker_cpu_before={cpu_before:.2} worker_cpu_during={cpu_during:.2} {seen} {} backlog_done={backlog:.0?}_after stood_still={stood_still:.1?} log_lines_a_second={times} ({what:?})",
         counted(&end)
     );
     let mut rules = Rules {

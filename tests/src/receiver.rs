@@ -139,10 +139,11 @@ impl Receiver {
         }
     }
 
-    /// Whether it carries a valid signature, by the secret that is expected.
+    /// Whether it carried a valid signature when it arrived, by the secret that is expected.
     #[must_use]
     pub fn verifies(&self, request: &Received) -> bool {
-        let now = std::time::UNIX_EPOCH.elapsed_seconds();
+        let since = i64::try_from(request.at.elapsed().as_secs()).unwrap();
+        let now = std::time::UNIX_EPOCH.elapsed_seconds() - since;
         let headers = WebhookHeaders {
             id: &request.id,
             timestamp: &request.timestamp,
