@@ -94,7 +94,10 @@ pub(crate) async fn put_all(context: &Context, letters: Vec<DeadLetter>) -> Sett
 }
 
 pub(crate) async fn safe(context: &Context) {
-    tokio::time::sleep(context.ports.dead_letters.safe_after()).await;
+    let after = context.ports.dead_letters.safe_after();
+    if !after.is_zero() {
+        tokio::time::sleep(after).await;
+    }
 }
 
 /// Whether the pair was delivered or canceled after all, or another chain has taken over.
