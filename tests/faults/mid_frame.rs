@@ -6,14 +6,13 @@ use postrider_tests::proxy::{ACK, CONSUMER, DELIVER, Mark, PUBLISH, PUBLISHER, W
 use postrider_tests::{PATIENCE, Proxy, Shared, until};
 use tokio::time::{Instant, sleep};
 
+use crate::Form;
+use crate::failing::{self, Twice};
 use crate::stage::Stage;
-use crate::{Form, failing};
 
 const CLIENTS: usize = 8;
 const PAUSE: Duration = Duration::from_millis(20);
 const BETWEEN: Duration = Duration::from_millis(500);
-
-const SOON: Duration = Duration::from_millis(200);
 
 /// Behind the name of a method there are a few bytes of arguments; behind those, a header and the message.
 const CUTS_OF_BROKER: [(Who, Way, Mark, usize); 6] = [
@@ -39,43 +38,27 @@ pub(crate) async fn run(form: Form) {
     .await;
     let load = stage.load(CLIENTS, PAUSE);
     sleep(Duration::from_secs(1)).await;
-    let mut cuts = Vec::new();
     for _ in 0..form.pick(1, 4) {
         for what in CUTS_OF_BROKER {
-            cuts.push((what.clone(), cut(&stage, &stage.broker, what).await));
+            cut(&stage, &stage.broker, what).await;
         }
         for what in CUTS_OF_STORE {
-            cuts.push((what.clone(), cut(&stage, &stage.store, what).await));
+            cut(&stage, &stage.store, what).await;
         }
     }
     let repeated = load.stop().await;
-    let more = format!("tries_without_answer={repeated}");
-    let verdict = stage
+    // Those that are repeated otherwise are attempts that failed and could not be handed off.
+    let twice = Twice(&stage.receiver);
+    let more = format_args!("delivered_twice={twice} tries_without_answer={repeated}");
+    stage
         .judge("mid_frame", &failing::rules(), PATIENCE, more)
         .await;
-    for what in CUTS_OF_BROKER.iter().chain(&CUTS_OF_STORE) {
-        let own = cuts.iter().filter(|(which, _)| which == what);
-        let own: Vec<Instant> = own.map(|(_, begun)| *begun).collect();
-        let after = |again: Instant| {
-            let mut own = own.iter();
-            own.any(|begun| again >= *begun && again < *begun + BETWEEN + SOON)
-        };
-        let repeated = verdict.duplicated.iter();
-        let repeated = repeated.filter(|duplicate| after(duplicate.again)).count();
-        println!("mid_frame: {what:?} repeated={repeated}");
-    }
 }
 
-/// When it was asked for.
-async fn cut(
-    stage: &Stage,
-    network: &Proxy,
-    (who, way, mark, more): (Who, Way, Mark, usize),
-) -> Instant {
+async fn cut(stage: &Stage, network: &Proxy, (who, way, mark, more): (Who, Way, Mark, usize)) {
     let begun = Instant::now();
     network.cut_within(who, way, mark, more);
     until("something to be cut within", || network.cuts_left() == 0).await;
     sleep(BETWEEN).await;
     stage.fault(begun, Instant::now());
-    begun
 }

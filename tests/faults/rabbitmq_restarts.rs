@@ -18,7 +18,6 @@ const STEADY: Duration = Duration::from_secs(5);
 const AWAY: Duration = Duration::from_secs(3);
 /// For how long the load goes on once it is back.
 const AFTER: Duration = Duration::from_secs(12);
-const RESTARTS: usize = 2;
 
 /// The rate is to be back to this share within [`BACK_WITHIN`]; asserted at three times that.
 const SHARE: f64 = 0.9;
@@ -32,10 +31,10 @@ pub(crate) async fn run(form: Form) {
     let installation = Shared::with_own_rabbitmq().await;
     let receiver = Receiver::start(|_, _| Answer::Status(200)).await;
     let mut stage = Stage::set(installation, receiver, Plan::default()).await;
-    let load = stage.load(CLIENTS, form.pick(PAUSE, PAUSE / 2));
+    let load = stage.load(CLIENTS, PAUSE);
     sleep(Duration::from_secs(2)).await;
     let mut restarts = Vec::new();
-    for _ in 0..RESTARTS {
+    for _ in 0..form.pick(2, 4) {
         sleep(STEADY).await;
         restarts.push(restart(&mut stage).await);
         sleep(AFTER).await;

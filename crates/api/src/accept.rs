@@ -28,10 +28,11 @@ use postrider_core::ports::{
 };
 use postrider_core::schedule::MAX_DELAY;
 use postrider_core::{AppSnapshot, Application, MessageId, OrgId, Timestamp};
+use tracing::Instrument as _;
 
 use crate::error::{ApiError, RETRY_SOON};
 use crate::idempotency::{self, Admission, Idempotency};
-use crate::state::State;
+use crate::state::{Shared, State};
 use crate::tokens::Principal;
 use crate::wire::message::MessageIn;
 
@@ -72,7 +73,7 @@ pub(crate) fn read(body: &Bytes, now: Timestamp) -> Result<Submission, ApiError>
 
 /// Accepts a message, once: what is returned is durable.
 pub(crate) async fn accept(
-    state: &State,
+    state: &Shared,
     org: OrgId,
     app: &AppSnapshot,
     submission: Submission,
@@ -209,7 +210,27 @@ fn repeat_answer(
 }
 
 async fn publish(
-    state: &State,
+    state: &Shared,
+    key: ReservationKey,
+    event: Arc<Event>,
+    maybe_dup: bool,
+) -> Result<Arc<Event>, ApiError> {
+    let publishing = settle(Arc::clone(state), key, event, maybe_dup);
+    let mut publishing = Box::pin(publishing);
+    match tokio::time::timeout(state.config.publish_timeout, &mut publishing).await {
+        Ok(published) => published,
+        Err(_) => {
+            // To repeat it now would be to send it twice. As soon as it is known what became of it, the reservation says so, and
+            // a repetition need not wait for the end of its lease.
+            tokio::spawn(publishing.in_current_span());
+            Err(no_confirm().into())
+        }
+    }
+}
+
+/// Publishes, and brings the reservation to its end.
+async fn settle(
+    state: Shared,
     key: ReservationKey,
     event: Arc<Event>,
     maybe_dup: bool,
@@ -219,24 +240,19 @@ async fn publish(
         work: Work::Match,
         maybe_dup,
     };
-    let bound = state.config.publish_timeout;
-    let Ok(published) = tokio::time::timeout(bound, make_durable(state, item)).await else {
-        // It is still under way: to repeat it now would be to send it twice. The lease says for how long.
-        return Err(no_confirm().into());
-    };
-    match published {
+    match make_durable(&state, item).await {
         Ok(()) => {
             state.metrics.accepted.inc();
-            remember(state, key, &event);
+            remember(&state, key, &event);
             Ok(event)
         }
         // A resumed reservation may belong to a message that was published: it must keep its identifier.
         Err(error) if error.changed_nothing() && !maybe_dup => {
-            idempotency::release(state, &key).await;
+            idempotency::release(&state, &key).await;
             Err(error.into())
         }
         Err(error) => {
-            idempotency::lapse(state, &key, event.message).await;
+            idempotency::lapse(&state, &key, event.message).await;
             Err(error.into())
         }
     }

@@ -57,7 +57,7 @@ pub(crate) async fn create(
 }
 
 async fn submit(
-    state: &state::State,
+    state: &Shared,
     org: OrgId,
     key: &AppKey,
     mut submission: Submission,

@@ -80,6 +80,32 @@ async fn a_broker_that_does_not_confirm_in_time_is_503_and_the_reservation_stand
 }
 
 #[tokio::test]
+async fn a_confirm_that_comes_late_ends_the_reservation() {
+    let mut faulty = None;
+    let server = Server::with(
+        |mut ports| {
+            let broker = FaultyBroker::new(ports.broker);
+            faulty = Some(broker.clone());
+            ports.broker = broker;
+            ports
+        },
+        |config| config.publish_timeout = Duration::from_millis(1),
+    );
+    let broker = faulty.unwrap();
+    server.app("shop").await;
+    broker.set(Fault::Gated);
+    let client = server.operator();
+    let first = client.post_keyed(MSGS, "k", &message()).await;
+    assert_eq!(first.fails(503), "unavailable");
+    broker.gate.add_permits(1);
+    // The clock stands still: no lease ends.
+    let twin = client.post_keyed(MSGS, "k", &message()).await;
+    twin.is(202);
+    let depth = server.ports.broker.depth(START).await.unwrap();
+    assert_eq!(depth.ready, 1, "it is the first one");
+}
+
+#[tokio::test]
 async fn the_answer_does_not_tell_what_our_parts_say() {
     let mut faulty = None;
     let server = Server::with(
