@@ -76,20 +76,28 @@ pub(crate) async fn file(context: &Context, event: &Arc<Event>, note: &DeadNote)
     put(context, letter).await
 }
 
+/// The work that a letter was made from is let go once the letter is as safe as the work was.
 pub(crate) async fn put(context: &Context, letter: DeadLetter) -> Settled {
-    put_all(context, vec![letter]).await
+    let filed = put_all(context, vec![letter]).await;
+    if filed == Settled::Yes {
+        safe(context).await;
+    }
+    filed
 }
 
-/// The work that letters were made from is let go once the letters are as safe as the work was.
+/// Files letters; [`safe`] completes when they would survive whatever the work that they were made from would survive.
 pub(crate) async fn put_all(context: &Context, letters: Vec<DeadLetter>) -> Settled {
     if letters.is_empty() {
         return Settled::Yes;
     }
-    let filed = context.ports.dead_letters.put(letters).await;
-    if filed.is_ok() {
-        tokio::time::sleep(context.ports.dead_letters.safe_after()).await;
+    settled(context.ports.dead_letters.put(letters).await)
+}
+
+pub(crate) async fn safe(context: &Context) {
+    let after = context.ports.dead_letters.safe_after();
+    if !after.is_zero() {
+        tokio::time::sleep(after).await;
     }
-    settled(filed)
 }
 
 /// Whether the pair was delivered or canceled after all, or another chain has taken over.

@@ -90,7 +90,7 @@ async fn file_targets(
     deaths: u32,
 ) -> Settled {
     error!(
-        message = %item.event.message,
+        id = %item.event.message,
         endpoints = targets.len(),
         "work ended whoever tried it alone, {deaths} times; it becomes a dead letter"
     );

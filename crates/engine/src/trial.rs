@@ -29,8 +29,8 @@ use tracing::{error, warn};
 use crate::context::Context;
 use crate::held::Load;
 use crate::item::{self, Guard};
-use crate::pack::{Settled, contained};
-use crate::{plan, poison};
+use crate::pack::{Settled, contained, settled};
+use crate::{dead, plan, poison};
 
 /// So many trials that nobody survived are no chance any more.
 const TRIALS: u32 = 3;
@@ -73,7 +73,15 @@ pub(crate) async fn run(context: &Arc<Context>, pack: &Pack) -> Settled {
     };
     let settled = match begun {
         ..=TRIALS => contained(attempt(context, pack)).await,
-        FILING => contained(file(context, bytes)).await,
+        FILING => {
+            let filed = contained(file(context, bytes)).await;
+            if filed == Settled::Yes {
+                // It did not kill. Whoever is killed while the letters become safe is not to count, and files them again.
+                end_trial(context, key, TrialEnd::Withdrawn, filed).await;
+                dead::safe(context).await;
+            }
+            filed
+        }
         _ => {
             error!(
                 trials = begun - 1,
@@ -142,11 +150,15 @@ async fn file(context: &Arc<Context>, bytes: &Bytes) -> Settled {
     }
 }
 
-/// One of them ends the process: each goes on by itself, so that only that one is given up. They are put off a little
-/// because only what waits is sure to share no pack.
+/// One of them ends the process: each goes on by itself, so that only that one is given up. They are put off a little, so
+/// that whoever has to split many does not take all of it at once.
 async fn split(context: &Context, items: &[Item]) -> Settled {
     let alone = |item| plan::again(item, item.work.clone(), Until::After(SPLIT_PAUSE));
-    item::put_off_all(context, items.iter().map(alone).collect(), "split").await
+    let split = items.iter().map(alone).collect();
+    let handed_off = context.metrics.handed_off.with_label_values(&["split"]);
+    handed_off.inc_by(items.len() as u64);
+    let broker = &context.ports.broker;
+    settled(broker.hand_off_singly(context.now(), split).await)
 }
 
 /// Only one of these is tried at a time, over all processes, so none of them may take as long as a subscriber likes: what

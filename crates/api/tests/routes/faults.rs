@@ -119,6 +119,10 @@ impl Broker for FaultyBroker {
         Self::after(heard)
     }
 
+    async fn hand_off_singly(&self, now: Timestamp, items: Vec<HandOff>) -> Result<(), PortError> {
+        self.hand_off(now, items).await
+    }
+
     async fn ack(&self, receipts: Vec<Receipt>) -> Result<(), PortError> {
         self.inner.ack(receipts).await
     }

@@ -61,6 +61,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use lapin::options::BasicCancelOptions;
 use parking_lot::Mutex;
+use postrider_core::envelope;
 use postrider_core::message::Item;
 use postrider_core::ports::{
     Broker, BrokerCapabilities, Depth, HandOff, Leased, Pack, PortError, Probe, Receipt, Window,
@@ -271,6 +272,15 @@ impl Broker for RabbitMq {
         };
         let routed: Result<Vec<_>, PortError> = items.into_iter().map(route).collect();
         self.shared.publisher.publish(routed?).await
+    }
+
+    async fn hand_off_singly(&self, now: Timestamp, items: Vec<HandOff>) -> Result<(), PortError> {
+        let route = |hand_off: HandOff| {
+            let destination = Destination::handed_off(&hand_off, now, rand::random())?;
+            Ok((destination, envelope::encode(&[hand_off.item])))
+        };
+        let routed: Result<Vec<_>, PortError> = items.into_iter().map(route).collect();
+        self.shared.publisher.publish_packs(routed?).await
     }
 
     async fn ack(&self, receipts: Vec<Receipt>) -> Result<(), PortError> {

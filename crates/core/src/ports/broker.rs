@@ -56,6 +56,10 @@ pub trait Broker: Probe {
     /// Makes items durable, to become ready at a later time: see [`Until`]. Never early, but for what is said there.
     async fn hand_off(&self, now: Timestamp, items: Vec<HandOff>) -> Result<(), PortError>;
 
+    /// The same, each in a pack that nothing else shares: one of them ends whoever touches it, and nobody else may come to
+    /// its end with it.
+    async fn hand_off_singly(&self, now: Timestamp, items: Vec<HandOff>) -> Result<(), PortError>;
+
     /// Removes packs: all their work is done, or durable elsewhere. Acknowledging a pack that is no longer
     /// held (settled before, or leased by a process that died) is not an error and touches no other pack; where
     /// it was not settled, it will come again. The same holds for `give_back`.

@@ -62,6 +62,10 @@ impl Broker for Shut {
         self.open()?.hand_off(now, items).await
     }
 
+    async fn hand_off_singly(&self, now: Timestamp, items: Vec<HandOff>) -> Result<(), PortError> {
+        self.open()?.hand_off_singly(now, items).await
+    }
+
     async fn ack(&self, receipts: Vec<Receipt>) -> Result<(), PortError> {
         self.broker.ack(receipts).await
     }

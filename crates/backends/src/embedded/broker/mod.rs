@@ -419,6 +419,14 @@ impl Broker for EmbeddedBroker {
         self.insert(at_once.chain(later).collect()).await
     }
 
+    async fn hand_off_singly(&self, now: Timestamp, items: Vec<HandOff>) -> Result<(), PortError> {
+        let rows = items.iter().map(|hand_off| {
+            let item = std::slice::from_ref(&hand_off.item);
+            new_row(due(now, hand_off.until), item)
+        });
+        self.insert(rows.collect()).await
+    }
+
     async fn ack(&self, receipts: Vec<Receipt>) -> Result<(), PortError> {
         self.check_open()?;
         let found = self.shared.state.lock().settleable(&receipts);

@@ -129,17 +129,25 @@ impl Publisher {
         self.submit(cargo.collect()).await
     }
 
+    /// Publishes packs as they are.
+    pub(super) async fn publish_packs(
+        &self,
+        packs: Vec<(Destination, Bytes)>,
+    ) -> Result<(), PortError> {
+        let cargo = packs.into_iter().map(|(destination, pack)| {
+            let held_before = false;
+            (destination, Cargo::Raw { pack, held_before })
+        });
+        self.submit(cargo.collect()).await
+    }
+
     /// Publishes a pack as it is to quarantine.
     pub(super) async fn quarantine(&self, key: Key, pack: Bytes) -> Result<(), PortError> {
         let destination = Destination {
             exchange: Exchange::Quarantine,
             key,
         };
-        let cargo = Cargo::Raw {
-            pack,
-            held_before: false,
-        };
-        self.submit(vec![(destination, cargo)]).await
+        self.publish_packs(vec![(destination, pack)]).await
     }
 
     /// Publishes packs again as they are, whose queue was deleted.

@@ -198,6 +198,42 @@ pub async fn handing_off_and_acknowledging_replaces_work(fixture: &dyn Fixture) 
         .await;
 }
 
+/// Others are handed off at the same moment to the same time, before and behind.
+pub async fn what_is_handed_off_singly_shares_no_pack(fixture: &dyn Fixture) {
+    const EACH: usize = 20;
+    let mut stage = Stage::open(fixture).await;
+    let items = stage.items(3 * EACH);
+    let (others, apart) = items.split_at(2 * EACH);
+    let (before, behind) = others.split_at(EACH);
+    let now = stage.now();
+    for until in [Until::Now, Until::After(Duration::from_secs(1))] {
+        let hand_offs = |items: &[Item]| -> Vec<HandOff> {
+            let each = |item: &Item| HandOff {
+                item: item.clone(),
+                until,
+            };
+            items.iter().map(each).collect()
+        };
+        let broker = stage.broker();
+        let (first, singly, last) = tokio::join!(
+            broker.hand_off(now, hand_offs(before)),
+            broker.hand_off_singly(now, hand_offs(apart)),
+            broker.hand_off(now, hand_offs(behind)),
+        );
+        for handed in [first, singly, last] {
+            handed.expect("work can be handed off");
+        }
+        stage.time.pass(Duration::from_millis(1_420)).await;
+        let held = stage.lease_items(items.len()).await;
+        assert_holds(&held, &items, "all of it comes");
+        for pack in held.iter().filter(|pack| pack.items.len() > 1) {
+            let shares = |item: &Item| apart.contains(item);
+            assert!(!pack.items.iter().any(shares), "it travels by itself");
+        }
+        stage.ack(&held).await;
+    }
+}
+
 /// Whoever waits for `wait` and for `next_due`, and for nothing else, gets everything when it is due.
 pub async fn waiting_as_told_misses_nothing_that_becomes_due(fixture: &dyn Fixture) {
     let mut stage = Stage::open(fixture).await;

@@ -56,6 +56,7 @@ macro_rules! conformance_broker {
             what_is_due_already_is_ready
             handed_off_work_is_what_it_was
             handing_off_and_acknowledging_replaces_work
+            what_is_handed_off_singly_shares_no_pack
             waiting_as_told_misses_nothing_that_becomes_due
             an_earlier_hand_off_wakes_who_waits
             what_waits_survives_a_crash
