@@ -30,6 +30,8 @@ mod mass_hang;
 mod memory_alarm;
 mod mid_frame;
 mod queue_deleted;
+mod rabbitmq_4;
+mod rabbitmq_cluster;
 mod rabbitmq_paused;
 mod rabbitmq_restarts;
 mod redis_cluster;
@@ -128,6 +130,13 @@ const SCENARIOS: &[Scenario] = &[
     long("mass_hang", |form| Box::pin(mass_hang::run(form))),
     long("crash_loop", |form| Box::pin(crash_loop::run(form))),
     short("garbage", |form| Box::pin(garbage::run(form))),
+    long("rabbitmq_cluster", |form| {
+        Box::pin(rabbitmq_cluster::run(form))
+    }),
+    long("rabbitmq_4", |form| Box::pin(rabbitmq_4::run(form))),
+    long("mass_hang_killed", |form| {
+        Box::pin(mass_hang::run_killed(form))
+    }),
 ];
 
 fn main() {

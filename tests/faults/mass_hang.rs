@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use postrider_tests::ledger::Rules;
 use postrider_tests::{
-    Answer, Api, Load, PATIENCE, Receiver, Route, Scrape, Server, Shared, Tenant, within,
+    Answer, Api, Load, PATIENCE, Receiver, Role, Route, Scrape, Server, Shared, Tenant,
+    kill_worker, within,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -26,6 +27,7 @@ const HANGING: usize = 3;
 const EVENTS_A_SECOND: u32 = 250;
 const BEFORE: Duration = Duration::from_secs(15);
 const HANG: Duration = Duration::from_secs(60);
+const JUST_BEFORE: Duration = Duration::from_secs(3);
 const AFTER: Duration = Duration::from_secs(15);
 /// The last attempt lies beyond the minute: 5 s, 30 s and 60 s, with their deadlines of 15 s.
 const SCHEDULE: [u64; 3] = [5, 30, 60];
@@ -39,8 +41,17 @@ const TOLD: &str = "requests that hang pin more than half of what may be held";
 const WINDOW: usize = 512;
 
 pub(crate) async fn run(_: Form) {
+    play("mass_hang", false).await;
+}
+
+/// The same; the only worker is killed in the middle of it.
+pub(crate) async fn run_killed(_: Form) {
+    play("mass_hang_killed", true).await;
+}
+
+async fn play(name: &str, is_killed: bool) {
     let hangs = Arc::new(AtomicBool::new(false));
-    let stage = stage(&hangs).await;
+    let mut stage = stage(&hangs).await;
     let rate = std::env::var("POSTRIDER_TEST_RATE").map_or(EVENTS_A_SECOND, |rate| {
         rate.parse().expect("POSTRIDER_TEST_RATE is a number")
     });
@@ -54,7 +65,15 @@ pub(crate) async fn run(_: Form) {
     sleep(BEFORE).await;
     let begun = Instant::now();
     hangs.store(true, Relaxed);
-    let seen = Seen::during(HANG, &stage.cluster.workers[0]).await;
+    let mut seen = Seen::default();
+    seen.during(HANG / 2, &stage.cluster.workers[0]).await;
+    let mut stood_still = Duration::ZERO;
+    if is_killed {
+        stood_still = longest_gap(&stage, Instant::now() - JUST_BEFORE);
+        replace_worker(&mut stage).await;
+    }
+    let left = HANG.saturating_sub(begun.elapsed());
+    seen.during(left, &stage.cluster.workers[0]).await;
     hangs.store(false, Relaxed);
     let over = Instant::now();
     sleep(AFTER).await;
@@ -66,14 +85,16 @@ pub(crate) async fn run(_: Form) {
     let end = stage.cluster.workers[0].scrape().await;
     let (times, what) = most_repeated(&stage.cluster.workers[0]);
     let more = format!(
-        "rate={rate}/s tries_without_answer={repeated} healthy_before={calm} healthy_during={during} {seen} {} backlog_done={backlog:.0?}_after log_lines_a_second={times} ({what:?})",
+        "rate={rate}/s tries_without_answer={repeated} healthy_before={calm} healthy_during={during} {seen} {} backlog_done={backlog:.0?}_after stood_still={stood_still:.1?} log_lines_a_second={times} ({what:?})",
         counted(&end)
     );
-    let rules = Rules {
+    let mut rules = Rules {
         schedule: SCHEDULE.map(Duration::from_secs).to_vec(),
         ..Rules::default()
     };
-    stage.judge("mass_hang", &rules, PATIENCE, more).await;
+    // Where everything stands still for a while, so does the store.
+    rules.flush += stood_still;
+    stage.judge(name, &rules, PATIENCE, more).await;
     assert!(seen.in_flight < SLOTS, "all slots were taken");
     assert!(seen.suspects > 0.0, "nothing was withheld");
     assert!(
@@ -82,6 +103,22 @@ pub(crate) async fn run(_: Form) {
     );
     let log = stage.cluster.workers[0].log();
     assert!(log.contains(TOLD), "nobody was told:\n{log}");
+}
+
+/// With hundreds of requests a second, a gap between two of them is the machine's.
+fn longest_gap(stage: &Stage, from: Instant) -> Duration {
+    let times = stage.receiver.look(|requests| {
+        let times = requests.iter().map(|request| request.at);
+        times.filter(|at| *at >= from).collect::<Vec<_>>()
+    });
+    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    gaps.max().unwrap_or_default()
+}
+
+async fn replace_worker(stage: &mut Stage) {
+    kill_worker(stage.cluster.workers.remove(0), &stage.ledger).await;
+    let settings = stage.settings.clone().role(Role::Worker);
+    stage.cluster.workers.push(Server::start(&settings).await);
 }
 
 async fn stage(hangs: &Arc<AtomicBool>) -> Stage {
@@ -170,7 +207,7 @@ async fn backlog(stage: &Stage, over: Instant) -> Duration {
         last
     });
     if done.await.is_none() {
-        println!("mass_hang: not everything was delivered within {ENDED_WITHIN:?}");
+        println!("not everything was delivered within {ENDED_WITHIN:?}");
     }
     over.elapsed()
 }
@@ -228,14 +265,12 @@ struct Seen {
 }
 
 impl Seen {
-    async fn during(time: Duration, worker: &Server) -> Self {
+    async fn during(&mut self, time: Duration, worker: &Server) {
         let over = Instant::now() + time;
-        let mut seen = Self::default();
         while Instant::now() < over {
-            seen.look(&worker.scrape().await);
+            self.look(&worker.scrape().await);
             sleep(Duration::from_millis(500)).await;
         }
-        seen
     }
 
     fn look(&mut self, scrape: &Scrape) {

@@ -9,17 +9,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::Form;
 use crate::stage::{Plan, Stage};
-use crate::store::{Backup, counted, judge_arrivals};
-use crate::watch::{Times, most_repeated};
+use crate::store::{Backup, Rates, STEADY, counted, judge_arrivals};
+use crate::watch::Times;
 
 const CLIENTS: usize = 16;
-const PAUSE: Duration = Duration::from_millis(50);
-const STEADY: Duration = Duration::from_secs(4);
+const PAUSE: Duration = Duration::from_millis(150);
 /// For how long workers are stopped before, so that there are first attempts to be made.
 const BACKLOG: Duration = Duration::from_secs(1);
-const SHARE: f64 = 0.9;
-const BACK_WITHIN: Duration = Duration::from_secs(10);
-const LOG_LINES: usize = 1;
 
 pub(crate) async fn run(form: Form) {
     let installation = Shared::new().await;
@@ -29,6 +25,7 @@ pub(crate) async fn run(form: Form) {
     let load = stage.load(CLIENTS, PAUSE);
     sleep(STEADY + Duration::from_secs(1)).await;
 
+    let normal = Rates::now(&stage);
     for worker in &stage.cluster.workers {
         worker.signal(Signal::SIGSTOP);
     }
@@ -57,21 +54,15 @@ pub(crate) async fn run(form: Form) {
         server.wait_for_health(200).await;
     }
     let ready = imported.elapsed();
-    sleep(Duration::from_secs(8)).await;
+    let back = normal.back(&stage, imported).await;
     load.stop().await;
     stage.fault_without_excuse(flushed, imported);
 
-    let arrivals = Times::of_arrivals(&stage.receiver);
-    let acceptance = Times::of_acceptance(&stage.ledger);
-    let before = |times: &Times| times.rate(flushed - BACKLOG - STEADY, flushed - BACKLOG);
-    let accepts = acceptance.back_after(imported, before(&acceptance), SHARE);
-    let delivers = arrivals.back_after(imported, before(&arrivals), SHARE);
     let canceled = counted(&stage, "postrider_canceled_total", "").await;
     let losses = counted(&stage, "postrider_registry_losses_total", "").await;
-    let (times, what) = stage.processes().map(most_repeated).max().unwrap();
     let more = format!(
         "waiting={waiting} refused={refused} accepted_while_lost={accepted_while_lost:.1}/s canceled={canceled} losses_seen={losses} \
-         ready={ready:.1?} accepts_again={accepts:.1?} delivers_again={delivers:.1?} log_lines_a_second={times} ({what:?})"
+         ready={ready:.1?} {back}",
     );
     judge_arrivals(&stage, "redis_flushed", &Rules::default(), PATIENCE, more).await;
     assert!(
@@ -88,9 +79,4 @@ pub(crate) async fn run(form: Form) {
         stage.processes().count() as f64,
         "each process sees the loss once"
     );
-    let back = accepts
-        .expect("accepts as before")
-        .max(delivers.expect("delivers as before"));
-    assert!(back <= 3 * BACK_WITHIN);
-    assert!(times <= 3 * LOG_LINES, "{times} lines in a second: {what}");
 }

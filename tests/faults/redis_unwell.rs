@@ -13,18 +13,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::Form;
 use crate::stage::{Plan, Stage};
-use crate::store::{counted, judge_arrivals};
-use crate::watch::{Times, most_repeated};
+use crate::store::{Rates, STEADY, counted, judge_arrivals};
+use crate::watch::Times;
 
 const CLIENTS: usize = 16;
-const PAUSE: Duration = Duration::from_millis(50);
-const STEADY: Duration = Duration::from_secs(4);
-const AFTER: Duration = Duration::from_secs(12);
+const PAUSE: Duration = Duration::from_millis(150);
+/// To fill a log quickly.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
 /// For how long workers are stopped before.
 const BACKLOG: Duration = Duration::from_millis(1_500);
-const SHARE: f64 = 0.9;
-const BACK_WITHIN: Duration = Duration::from_secs(10);
-const LOG_LINES: usize = 1;
 /// What clients are willing to wait for an answer, at least.
 const CLIENTS_WAIT: Duration = Duration::from_secs(10);
 /// Every answer of a slow Redis comes after this.
@@ -34,7 +31,7 @@ const ROOM: u64 = 16 << 20;
 const LITTLE_ROOM: u64 = 6 << 20;
 
 pub(crate) async fn paused(form: Form) {
-    let (stage, load) = prepare().await;
+    let (stage, load) = prepare(PAUSE).await;
     let fault = Fault::begin(&stage, &load).await;
     stage.installation.redis.signal(Signal::SIGSTOP);
     fault.lasts(&stage, form.pick(6, 10)).await;
@@ -43,7 +40,7 @@ pub(crate) async fn paused(form: Form) {
 }
 
 pub(crate) async fn slow(_: Form) {
-    let (stage, load) = prepare().await;
+    let (stage, load) = prepare(PAUSE).await;
     let fault = Fault::begin(&stage, &load).await;
     stage.store.delay(Who::All, Way::ToClient, SLOW);
     fault.lasts(&stage, 10).await;
@@ -52,7 +49,7 @@ pub(crate) async fn slow(_: Form) {
 }
 
 pub(crate) async fn read_only(_: Form) {
-    let (stage, load) = prepare().await;
+    let (stage, load) = prepare(PAUSE).await;
     let fault = Fault::begin(&stage, &load).await;
     stage.installation.redis.refuse_writes().await;
     fault.lasts(&stage, 10).await;
@@ -62,7 +59,7 @@ pub(crate) async fn read_only(_: Form) {
 
 /// Somebody else's data take all there is: the log gives way, in vain.
 pub(crate) async fn full(_: Form) {
-    let (stage, load) = prepare().await;
+    let (stage, load) = prepare(PAUSE).await;
     let redis = &stage.installation.redis;
     redis.limit_memory(redis.used_memory().await + ROOM).await;
     let fault = Fault::begin(&stage, &load).await;
@@ -77,7 +74,7 @@ pub(crate) async fn full(_: Form) {
 
 /// Our own log would take all there is: it gives way, and nobody notices.
 pub(crate) async fn full_of_log(_: Form) {
-    let (stage, load) = prepare().await;
+    let (stage, load) = prepare(SHORT_PAUSE).await;
     let redis = &stage.installation.redis;
     let limit = redis.used_memory().await + LITTLE_ROOM;
     redis.limit_memory(limit).await;
@@ -107,18 +104,18 @@ pub(crate) async fn full_of_log(_: Form) {
     assert_eq!(refused, 0, "events were refused for want of room");
 }
 
-async fn prepare() -> (Stage, Running) {
+async fn prepare(pause: Duration) -> (Stage, Running) {
     let installation = Shared::new().await;
     let receiver = Receiver::start(|_, _| Answer::Status(200)).await;
     let stage = Stage::set(installation, receiver, Plan::default()).await;
-    let load = stage.load(CLIENTS, PAUSE);
+    let load = stage.load(CLIENTS, pause);
     sleep(STEADY + Duration::from_secs(1)).await;
     (stage, load)
 }
 
 /// What is known of a fault from its beginning on.
 struct Fault {
-    normal: (f64, f64),
+    normal: Rates,
     begun: Instant,
     /// Events whose first attempts were still to be made.
     waiting: usize,
@@ -127,11 +124,7 @@ struct Fault {
 impl Fault {
     /// What comes right after this is the fault.
     async fn begin(stage: &Stage, load: &Running) -> Self {
-        let now = Instant::now();
-        let normal = (
-            Times::of_acceptance(&stage.ledger).rate(now - STEADY, now),
-            Times::of_arrivals(&stage.receiver).rate(now - STEADY, now),
-        );
+        let normal = Rates::now(stage);
         for worker in &stage.cluster.workers {
             worker.signal(Signal::SIGSTOP);
         }
@@ -160,22 +153,17 @@ impl Fault {
             server.wait_for_health(200).await;
         }
         let ready = over.elapsed();
-        sleep(AFTER).await;
+        let back = self.normal.back(&stage, over).await;
         let longest = load.take_longest_answer();
         let refused = load.stop().await;
         stage.fault_without_excuse(self.begun, over);
-        let arrivals = Times::of_arrivals(&stage.receiver);
-        let lasted = over.duration_since(self.begun);
-        let meanwhile = arrivals.rate(self.begun, over) * lasted.as_secs_f64();
-        let acceptance = Times::of_acceptance(&stage.ledger);
-        let accepted = acceptance.back_after(over, self.normal.0, SHARE);
-        let delivered = arrivals.back_after(over, self.normal.1, SHARE);
-        let (times, what) = stage.processes().map(most_repeated).max().unwrap();
+        let lasted = over.duration_since(self.begun).as_secs_f64();
+        let meanwhile = Times::of_arrivals(&stage.receiver).rate(self.begun, over) * lasted;
         let unguarded = counted(&stage, "postrider_unguarded_total", "").await;
         let more = format!(
             "longest_answer={longest:.1?} refused={refused} waiting={} delivered_meanwhile={meanwhile:.0} unguarded={unguarded} \
-             ready={ready:.1?} accepts_again={accepted:.1?} delivers_again={delivered:.1?} log_lines_a_second={times} ({what:?})",
-            self.waiting
+             ready={ready:.1?} {back}",
+            self.waiting,
         );
         judge_arrivals(&stage, name, &Rules::default(), PATIENCE, more).await;
         assert!(longest <= CLIENTS_WAIT, "{longest:?}");
@@ -184,10 +172,5 @@ impl Fault {
             self.waiting > 0 && meanwhile >= self.waiting as f64,
             "first attempts waited for Redis"
         );
-        let back = accepted
-            .expect("accepts as before")
-            .max(delivered.expect("delivers as before"));
-        assert!(back.max(ready) <= 3 * BACK_WITHIN);
-        assert!(times <= 3 * LOG_LINES, "{times} lines in a second: {what}");
     }
 }

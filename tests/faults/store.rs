@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use postrider_tests::ledger::{Rules, judge};
-use postrider_tests::{Addresses, Api, Server, Settings, Verdict, within};
+use postrider_tests::{Addresses, Api, Received, Server, Settings, Verdict, within};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::stage::Stage;
+use crate::watch::{Times, most_repeated};
 
 /// Endpoints that are changed in turns.
 const ENDPOINTS: usize = 20;
@@ -184,7 +185,7 @@ impl Backup {
     }
 }
 
-/// Waits until everything accepted has arrived, prints the figures, and asserts that everything promised was kept, as far
+/// Waits until everything accepted was answered 2xx, prints the figures, and asserts that everything promised was kept, as far
 /// as the receivers can tell: for what the log was to say of it may be lost.
 pub(crate) async fn judge_arrivals(
     stage: &Stage,
@@ -193,17 +194,78 @@ pub(crate) async fn judge_arrivals(
     bound: Duration,
     more: impl fmt::Display,
 ) -> Verdict {
+    let welcome = |request: &&Received| request.answered.is_some_and(|status| status < 300);
     let arrived = within(bound, || async {
-        let complete = |requests: &[_]| stage.ledger.is_complete(requests);
-        stage.receiver.look(complete).then_some(())
+        let requests = |all: &[Received]| all.iter().filter(welcome).cloned().collect::<Vec<_>>();
+        let complete = stage.ledger.is_complete(&stage.receiver.look(requests));
+        complete.then_some(())
     });
     if arrived.await.is_none() {
         println!("{name}: not everything arrived within {bound:?}");
     }
     let verdict = judge(&stage.ledger.history(&stage.receiver), rules);
-    println!("{name}: {verdict} {more}");
+    println!(
+        "{name}: {verdict} {more} log_lines_a_second={:?}",
+        log_lines(stage)
+    );
     verdict.assert_kept();
+    assert_few_log_lines(stage);
     verdict
+}
+
+/// The rate is to be back to this share within [`BACK_WITHIN`]; asserted at three times that.
+const SHARE: f64 = 0.9;
+const BACK_WITHIN: Duration = Duration::from_secs(10);
+/// Of one cause, in a second; asserted at three times that.
+const LOG_LINES: usize = 1;
+/// Over which the rate before is taken.
+pub(crate) const STEADY: Duration = Duration::from_secs(4);
+
+/// How much was accepted and delivered in a second.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rates {
+    accepted: f64,
+    delivered: f64,
+}
+
+impl Rates {
+    /// Of the last seconds.
+    pub(crate) fn now(stage: &Stage) -> Self {
+        let now = Instant::now();
+        let rate = |times: Times| times.rate(now - STEADY, now);
+        Self {
+            accepted: rate(Times::of_acceptance(&stage.ledger)),
+            delivered: rate(Times::of_arrivals(&stage.receiver)),
+        }
+    }
+
+    /// Waits until both are back after a fault that was over at `over`, and says how long that took.
+    pub(crate) async fn back(self, stage: &Stage, over: Instant) -> String {
+        let back = within(3 * BACK_WITHIN, || async {
+            let acceptance = Times::of_acceptance(&stage.ledger);
+            let arrivals = Times::of_arrivals(&stage.receiver);
+            let accepts = acceptance.back_after(over, self.accepted, SHARE)?;
+            let delivers = arrivals.back_after(over, self.delivered, SHARE)?;
+            Some((accepts, delivers))
+        });
+        let Some((accepts, delivers)) = back.await else {
+            panic!(
+                "it does not go on as before: {self:?}, now {:?}",
+                Self::now(stage)
+            );
+        };
+        format!("accepts_again={accepts:.1?} delivers_again={delivers:.1?}")
+    }
+}
+
+/// Of all processes: the most lines of one cause in a second, and which.
+pub(crate) fn log_lines(stage: &Stage) -> (usize, String) {
+    stage.processes().map(most_repeated).max().unwrap()
+}
+
+pub(crate) fn assert_few_log_lines(stage: &Stage) {
+    let (times, what) = log_lines(stage);
+    assert!(times <= 3 * LOG_LINES, "{times} lines in a second: {what}");
 }
 
 /// The sum of a counter over all processes.

@@ -58,6 +58,23 @@ impl Times {
     }
 }
 
+/// For how long after `begun` one of the ingests accepted nothing of one of the applications, at most. Others may have
+/// gone on meanwhile.
+pub(crate) fn longest_silence(ledger: &Ledger, begun: Instant) -> Duration {
+    let mut last: HashMap<(String, String), Instant> = HashMap::new();
+    let mut longest = Duration::ZERO;
+    let mut accepted = ledger.accepted();
+    accepted.sort_by_key(|event| event.at);
+    for event in accepted {
+        let before = last.insert((event.by, event.app), event.at);
+        if event.at >= begun {
+            longest = longest.max(event.at - before.unwrap_or(begun).max(begun));
+        }
+    }
+    let since = last.values().map(|at| (*at).max(begun).elapsed());
+    longest.max(since.max().unwrap_or_default())
+}
+
 /// CPU time that a process uses, from now on.
 pub(crate) struct Cpu {
     pid: i32,

@@ -33,7 +33,9 @@ use std::time::Duration;
 
 pub use api::{Api, Application, Subscriber, Tenant, body_of};
 pub use cluster::{Addresses, Cluster};
-pub use installation::{Installation, Management, RabbitNode, RedisCluster, RedisServer, Shared};
+pub use installation::{
+    Installation, Management, RabbitCluster, RabbitNode, RedisCluster, RedisServer, Shared,
+};
 pub use ledger::{Ledger, Verdict};
 pub use load::{Load, Route, Running};
 pub use process::{cpu_seconds_of_tree, local_ports, peak_mib};

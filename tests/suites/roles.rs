@@ -146,7 +146,7 @@ impl Site {
 }
 
 /// Takes a server away under load, and gives it back: nothing is promised that is not kept.
-async fn away_and_back(what: &str, pick: impl Fn(&Site) -> &Proxy) {
+async fn away_and_back(what: &str, depends: &str, pick: impl Fn(&Site) -> &Proxy) {
     let site = Site::start().await;
     let ledger = Ledger::default();
     let total = 400;
@@ -156,6 +156,13 @@ async fn away_and_back(what: &str, pick: impl Fn(&Site) -> &Proxy) {
     pick(&site).refuse();
     for process in [&site.ingest, &site.worker] {
         process.wait_for_health(503).await;
+        assert_eq!(
+            process
+                .scrape()
+                .await
+                .sum("postrider_dependency_up", depends),
+            0.0
+        );
     }
     site.is_refused().await;
     assert!(ledger.len() < total, "it was taken away too late");
@@ -163,6 +170,13 @@ async fn away_and_back(what: &str, pick: impl Fn(&Site) -> &Proxy) {
     // The very same processes: nobody has restarted them.
     for process in [&site.ingest, &site.worker] {
         process.wait_for_health(200).await;
+        assert_eq!(
+            process
+                .scrape()
+                .await
+                .sum("postrider_dependency_up", depends),
+            1.0
+        );
     }
     ledger.fault(Fault {
         at: (begun, Instant::now()),
@@ -190,10 +204,10 @@ async fn away_and_back(what: &str, pick: impl Fn(&Site) -> &Proxy) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_rabbitmq_nothing_is_accepted_and_what_was_refused_is_safe_to_repeat() {
-    away_and_back("RabbitMQ", |site| &site.broker).await;
+    away_and_back("RabbitMQ", "dependency=\"broker\"", |site| &site.broker).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_nothing_is_accepted_and_what_was_refused_is_safe_to_repeat() {
-    away_and_back("Redis", |site| &site.store).await;
+    away_and_back("Redis", "dependency=\"limits\"", |site| &site.store).await;
 }

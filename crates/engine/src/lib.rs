@@ -79,7 +79,7 @@ impl Engine {
         let context = Arc::new(Context::new(parts, &background)?);
         let consumer = TaskTracker::new();
         consumer.spawn(consume::run(Arc::clone(&context)));
-        consumer.spawn(pressure::run(Arc::clone(&context)));
+        background.spawn(pressure::run(Arc::clone(&context)));
         consumer.close();
         Ok(Self {
             context,

@@ -117,9 +117,11 @@ impl Node {
         }
         chores.start(RegistryChanges::before_first_use(ports.clone(), Arc::clone(&cache)).await);
 
-        let metrics_server =
-            Server::start(sockets.metrics, metrics.routes().merge(health.routes()))
-                .context("the metrics listener cannot be used")?;
+        let metrics_server = Server::start(
+            sockets.metrics,
+            metrics.routes(&health).merge(health.routes()),
+        )
+        .context("the metrics listener cannot be used")?;
         let ingest = match sockets.api {
             None => None,
             Some(listener) => {

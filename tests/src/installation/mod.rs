@@ -2,6 +2,8 @@
 
 mod management;
 mod rabbitmq;
+mod rabbitmq_cluster;
+mod rabbitmq_config;
 mod rabbitmq_node;
 mod redis;
 mod redis_cluster;
@@ -13,6 +15,7 @@ use crate::Settings;
 use rabbitmq::Vhost;
 
 pub use management::Management;
+pub use rabbitmq_cluster::RabbitCluster;
 pub use rabbitmq_node::RabbitNode;
 pub use redis::RedisServer;
 pub use redis_cluster::RedisCluster;
@@ -39,6 +42,7 @@ enum Broker {
     Vhost(Vhost),
     /// For who does something to the server itself: it takes seconds to start.
     Node(Box<RabbitNode>),
+    Cluster(Box<RabbitCluster>),
 }
 
 impl Installation {
@@ -79,11 +83,39 @@ impl Shared {
         }
     }
 
+    /// With a RabbitMQ 4 of its own.
+    pub async fn with_rabbitmq_4() -> Self {
+        let node = RabbitNode::start_from("POSTRIDER_TEST_RABBITMQ4_SBIN");
+        let (node, redis) = tokio::join!(node, RedisServer::start());
+        Self {
+            broker: Broker::Node(Box::new(node)),
+            redis,
+        }
+    }
+
+    /// With a cluster of three RabbitMQ nodes of its own.
+    pub async fn with_rabbitmq_cluster() -> Self {
+        let (cluster, redis) = tokio::join!(RabbitCluster::start(), RedisServer::start());
+        Self {
+            broker: Broker::Cluster(Box::new(cluster)),
+            redis,
+        }
+    }
+
     /// Its own RabbitMQ.
     pub fn rabbitmq(&mut self) -> &mut RabbitNode {
         match &mut self.broker {
             Broker::Node(node) => node,
+            Broker::Cluster(cluster) => cluster.node(0),
             Broker::Vhost(_) => panic!("the RabbitMQ is one that others use, too"),
+        }
+    }
+
+    /// Its own RabbitMQ nodes.
+    pub fn rabbitmq_cluster(&mut self) -> &mut RabbitCluster {
+        match &mut self.broker {
+            Broker::Cluster(cluster) => cluster,
+            Broker::Node(_) | Broker::Vhost(_) => panic!("the RabbitMQ is a single node"),
         }
     }
 
@@ -104,6 +136,7 @@ impl Shared {
         match &self.broker {
             Broker::Vhost(vhost) => vhost.url_at(address),
             Broker::Node(node) => node.url_at(address),
+            Broker::Cluster(cluster) => cluster.url_at(address),
         }
     }
 
@@ -112,10 +145,8 @@ impl Shared {
     pub fn management(&self) -> Management {
         match &self.broker {
             Broker::Vhost(vhost) => vhost.management(),
-            Broker::Node(node) => Management {
-                api: node.management(),
-                vhost: "/".to_owned(),
-            },
+            Broker::Node(node) => node.managed(),
+            Broker::Cluster(cluster) => cluster.nodes()[0].managed(),
         }
     }
 
@@ -123,7 +154,9 @@ impl Shared {
     pub async fn put_on_queue(&self, queue: &str, bytes: &[u8]) {
         match &self.broker {
             Broker::Vhost(vhost) => vhost.put_on_queue(queue, bytes).await,
-            Broker::Node(_) => panic!("only a vhost of the shared RabbitMQ has a management"),
+            Broker::Node(_) | Broker::Cluster(_) => {
+                panic!("only a vhost of the shared RabbitMQ has a management")
+            }
         }
     }
 
@@ -132,15 +165,17 @@ impl Shared {
         match &self.broker {
             Broker::Vhost(vhost) => vhost.server_pid().await,
             Broker::Node(node) => node.pid(),
+            Broker::Cluster(cluster) => cluster.nodes()[0].pid(),
         }
     }
 
-    /// Host and port of RabbitMQ.
+    /// Host and port of RabbitMQ, or of its first node.
     #[must_use]
     pub fn broker_address(&self) -> String {
         match &self.broker {
             Broker::Vhost(vhost) => vhost.address(),
             Broker::Node(node) => node.address(),
+            Broker::Cluster(cluster) => cluster.nodes()[0].address(),
         }
     }
 }

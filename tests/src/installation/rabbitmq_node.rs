@@ -1,7 +1,7 @@
 //! A RabbitMQ of a test's own: suites kill, stop and starve it.
 //!
 //! Configured as the shared one is, with the file that we ship. It registers with the port mapper (epmd) of the test
-//! run, so its name is unlike any other.
+//! run, so its name is unlike any other, and has the run's cookie, so that nodes can form a cluster.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -16,15 +16,14 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{free_port, prepared};
+use super::rabbitmq_config::{FILES, Ports, USER, configuration, shipped};
+use super::{Management, free_port, prepared};
 use crate::PATIENCE;
 
 /// A port may be taken between finding it free and using it.
 const TRIES: usize = 3;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
-/// User and password; RabbitMQ's own default, on loopback only.
-const USER: &str = "guest";
 /// Erlang's distribution listens on every address unless told.
 const ON_LOOPBACK: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 
@@ -34,23 +33,23 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 #[derive(Debug)]
 pub struct RabbitNode {
     name: String,
+    /// Where RabbitMQ's programs are.
+    programs: PathBuf,
     ports: Ports,
     home: TempDir,
     /// `None` while it is down.
     child: Option<Child>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Ports {
-    amqp: u16,
-    management: u16,
-    distribution: u16,
-}
-
 impl RabbitNode {
     pub async fn start() -> Self {
+        Self::start_from("POSTRIDER_TEST_RABBITMQ_SBIN").await
+    }
+
+    /// The programs are in the directory that this variable names.
+    pub(super) async fn start_from(programs: &str) -> Self {
         for _ in 0..TRIES {
-            let mut node = Self::prepare().await;
+            let mut node = Self::prepare(PathBuf::from(prepared(programs))).await;
             node.launch();
             if node.comes_up().await {
                 return node;
@@ -60,7 +59,7 @@ impl RabbitNode {
     }
 
     /// Its files and ports, and nothing that runs.
-    async fn prepare() -> Self {
+    pub(super) async fn prepare(programs: PathBuf) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let ports = Ports {
             amqp: free_port().await,
@@ -69,6 +68,7 @@ impl RabbitNode {
         };
         let node = Self {
             name: format!("e2e-{}-{number}@localhost", std::process::id()),
+            programs,
             ports,
             home: TempDir::new().unwrap(),
             child: None,
@@ -81,6 +81,23 @@ impl RabbitNode {
         node.write("enabled_plugins", "[rabbitmq_management].\n");
         node.write("conf.d/instance.conf", &configuration(ports));
         node
+    }
+
+    /// Forms a cluster with the nodes of these names at its first start.
+    pub(super) fn join(&self, names: &[String]) {
+        let mut text = std::fs::read_to_string(shipped("cluster.conf")).unwrap();
+        for (number, name) in names.iter().enumerate() {
+            // Stronger than the example's, since it comes later.
+            let number = number + 1;
+            text += &format!("\ncluster_formation.classic_config.nodes.{number} = {name}\n");
+        }
+        self.write("conf.d/cluster.conf", &text);
+    }
+
+    /// Of the Erlang node.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Host and port.
@@ -101,6 +118,13 @@ impl RabbitNode {
         format!("http://{USER}:{USER}@127.0.0.1:{}", self.ports.management)
     }
 
+    pub(super) fn managed(&self) -> Management {
+        Management {
+            api: self.management(),
+            vhost: "/".to_owned(),
+        }
+    }
+
     #[must_use]
     pub fn pid(&self) -> i32 {
         let child = self.child.as_ref().expect("it is up");
@@ -118,6 +142,14 @@ impl RabbitNode {
         child.wait().await.unwrap();
     }
 
+    /// `SIGTERM`: it stops in order.
+    pub async fn stop(&mut self) {
+        self.signal(Signal::SIGTERM);
+        let mut child = self.child.take().expect("it is up");
+        let ended = timeout(PATIENCE, child.wait()).await;
+        ended.expect("RabbitMQ stops").unwrap();
+    }
+
     /// Up again with what it had on disk; returns once it accepts AMQP.
     pub async fn start_again(&mut self) {
         assert!(self.child.is_none(), "it is up");
@@ -131,24 +163,27 @@ impl RabbitNode {
 
     /// `rabbitmqctl` with these arguments; what it printed.
     pub async fn ctl(&self, arguments: &[&str]) -> String {
-        let output = self.command("rabbitmqctl").args(arguments).output();
+        let (good, said) = self.run("rabbitmqctl", arguments).await;
+        assert!(good, "rabbitmqctl {arguments:?}: {said}");
+        said
+    }
+
+    /// Any of its programs; whether it ended well, and what it printed.
+    pub async fn run(&self, program: &str, arguments: &[&str]) -> (bool, String) {
+        let output = self.command(program).args(arguments).output();
         let Output {
             status,
             stdout,
             stderr,
         } = output.await.unwrap();
-        let (stdout, stderr) = (
-            String::from_utf8_lossy(&stdout),
-            String::from_utf8_lossy(&stderr),
-        );
-        assert!(
-            status.success(),
-            "rabbitmqctl {arguments:?}: {stdout}{stderr}"
-        );
-        stdout.into_owned()
+        let mut said = String::from_utf8_lossy(&stdout).into_owned();
+        if !status.success() {
+            said += &String::from_utf8_lossy(&stderr);
+        }
+        (status.success(), said)
     }
 
-    fn launch(&mut self) {
+    pub(super) fn launch(&mut self) {
         let mut command = self.command("rabbitmq-server");
         let log = std::fs::File::options()
             .create(true)
@@ -169,8 +204,7 @@ impl RabbitNode {
 
     /// A program of RabbitMQ's, set up for this node and away from everything that the system's own uses.
     fn command(&self, program: &str) -> Command {
-        let directory = PathBuf::from(prepared("POSTRIDER_TEST_RABBITMQ_SBIN"));
-        let mut command = Command::new(directory.join(program));
+        let mut command = Command::new(self.programs.join(program));
         command.env_clear();
         command
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -180,7 +214,7 @@ impl RabbitNode {
                 "POSTRIDER_SERVICES_INSTANCE",
                 prepared("POSTRIDER_TEST_INSTANCE"),
             )
-            // The cookie of the run, so that nodes can form a cluster.
+            // Where the cookie is.
             .env(
                 "HOME",
                 Path::new(&prepared("POSTRIDER_TEST_INSTANCE")).join("home"),
@@ -189,7 +223,7 @@ impl RabbitNode {
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("ERL_CRASH_DUMP", self.path("log/erl_crash.dump"))
             .env("RABBITMQ_NODENAME", &self.name)
-            .env("RABBITMQ_CONFIG_FILE", shipped_configuration())
+            .env("RABBITMQ_CONFIG_FILE", shipped("rabbitmq.conf"))
             .env("RABBITMQ_CTL_ERL_ARGS", ON_LOOPBACK);
         for (variable, file) in FILES {
             command.env(variable, self.path(file));
@@ -198,7 +232,7 @@ impl RabbitNode {
     }
 
     /// `false` where it ends instead.
-    async fn comes_up(&mut self) -> bool {
+    pub(super) async fn comes_up(&mut self) -> bool {
         let deadline = Instant::now() + 2 * PATIENCE;
         while Instant::now() < deadline {
             let child = self.child.as_mut().expect("it was launched");
@@ -224,7 +258,7 @@ impl RabbitNode {
         timeout(ANSWERS_WITHIN, asking).await == Ok(Some(1))
     }
 
-    fn said(&self) -> String {
+    pub(super) fn said(&self) -> String {
         let files = ["log/output", "log/rabbitmq.log"].map(|file| self.path(file));
         let texts = files.map(|file| std::fs::read_to_string(file).unwrap_or_default());
         texts.join("\n")
@@ -237,41 +271,4 @@ impl RabbitNode {
     fn write(&self, file: &str, text: &str) {
         std::fs::write(self.path(file), text).unwrap();
     }
-}
-
-/// Each file that RabbitMQ would look for in /etc/rabbitmq or make in /var/lib/rabbitmq.
-const FILES: [(&str, &str); 9] = [
-    ("RABBITMQ_CONF_ENV_FILE", "env.conf"),
-    ("RABBITMQ_CONFIG_FILES", "conf.d"),
-    ("RABBITMQ_ADVANCED_CONFIG_FILE", "advanced.config"),
-    ("RABBITMQ_GENERATED_CONFIG_DIR", "generated"),
-    ("RABBITMQ_SCHEMA_DIR", "schema"),
-    ("RABBITMQ_ENABLED_PLUGINS_FILE", "enabled_plugins"),
-    ("RABBITMQ_MNESIA_BASE", "data"),
-    ("RABBITMQ_LOG_BASE", "log"),
-    ("RABBITMQ_PID_FILE", "pid"),
-];
-
-fn shipped_configuration() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/rabbitmq/rabbitmq.conf")
-}
-
-/// Read after the configuration that we ship, and so stronger.
-fn configuration(ports: Ports) -> String {
-    let Ports {
-        amqp, management, ..
-    } = ports;
-    format!(
-        "listeners.tcp.default = 127.0.0.1:{amqp}\n\
-         management.tcp.ip = 127.0.0.1\n\
-         management.tcp.port = {management}\n\
-         default_user = {USER}\n\
-         default_pass = {USER}\n\
-         vm_memory_high_watermark.absolute = 1GB\n\
-         disk_free_limit.absolute = 64MB\n\
-         raft.wal_max_size_bytes = 67108864\n\
-         log.console = false\n\
-         log.file = rabbitmq.log\n\
-         log.file.level = warning\n"
-    )
 }

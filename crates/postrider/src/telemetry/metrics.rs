@@ -1,5 +1,7 @@
 //! Metrics, in the text format of Prometheus.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -10,11 +12,15 @@ use prometheus::core::{Collector, Desc, Describer as _};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use super::health::{self, Health, Report};
+
 /// The metrics of this process. Each part registers its own.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     pub registry: Registry,
     pub queue: QueueGauges,
+    /// Whether each dependency answers: what `/health` says, in numbers.
+    dependencies: IntGaugeVec,
 }
 
 impl Metrics {
@@ -35,7 +41,17 @@ impl Metrics {
         build.set(1);
         registry.register(Box::new(build))?;
         let queue = QueueGauges::register(&registry)?;
-        Ok(Self { registry, queue })
+        let up = Opts::new(
+            "postrider_dependency_up",
+            "Whether a dependency answered when this was read: 1 or 0.",
+        );
+        let dependencies = IntGaugeVec::new(up, &["dependency"])?;
+        registry.register(Box::new(dependencies.clone()))?;
+        Ok(Self {
+            registry,
+            queue,
+            dependencies,
+        })
     }
 
     /// Shows what others count.
@@ -57,16 +73,25 @@ impl Metrics {
         self.registry.register(Box::new(counted))
     }
 
-    /// `/metrics`.
-    pub fn routes(&self) -> Router {
+    /// `/metrics`. Like `/health` it asks every dependency, and like that it answers although one hangs.
+    pub fn routes(&self, health: &Arc<Health>) -> Router {
         Router::new()
             .route("/metrics", get(show))
-            .with_state(self.registry.clone())
+            .with_state((self.clone(), Arc::clone(health)))
+    }
+
+    fn tell(&self, report: &Report) {
+        for (name, dependency) in &report.dependencies {
+            let up = dependency.status == health::State::Ok;
+            let gauge = self.dependencies.with_label_values(&[name]);
+            gauge.set(i64::from(up));
+        }
     }
 }
 
-async fn show(State(registry): State<Registry>) -> Response {
-    match TextEncoder::new().encode_to_string(&registry.gather()) {
+async fn show(State((metrics, health)): State<(Metrics, Arc<Health>)>) -> Response {
+    metrics.tell(&health.report().await);
+    match TextEncoder::new().encode_to_string(&metrics.registry.gather()) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -38,32 +38,48 @@ struct Past {
     was_rejected: bool,
     /// It was published again, because its queue was deleted.
     was_held: bool,
-    /// In the queue that it is in now. `x-acquired-count` is what 4.x counts beside.
+    /// How often it was delivered and came back by itself. `x-acquired-count` is what 4.x counts beside.
     deliveries: u32,
 }
 
 impl Past {
     fn read(headers: &FieldTable) -> Self {
         let headers = headers.inner();
-        let count = |name| headers.get(name).and_then(number).unwrap_or_default();
         let deaths = match headers.get("x-death") {
             Some(AMQPValue::FieldArray(deaths)) => deaths.as_slice(),
             _ => &[],
         };
+        let rejections: u32 = deaths.iter().map(rejections).sum();
+        // Since 4.0 a message takes its counts along when it is dead-lettered, and what was given back in order would count
+        // like what its holder died of. Older servers begin anew in each queue; they do not tell the last death.
+        let counts_go_along = headers.contains_key("x-last-death-reason");
+        let count = |name| {
+            let count = headers.get(name).and_then(number).unwrap_or_default();
+            match count.checked_sub(rejections) {
+                Some(others) if counts_go_along => others,
+                _ => count,
+            }
+        };
         Self {
             has_died: !deaths.is_empty(),
-            was_rejected: deaths.iter().any(is_rejection),
+            was_rejected: rejections > 0,
             was_held: headers.contains_key(HELD_BEFORE),
             deliveries: count("x-delivery-count").max(count("x-acquired-count")),
         }
     }
 }
 
-fn is_rejection(death: &AMQPValue) -> bool {
+/// How often it was rejected from one queue.
+fn rejections(death: &AMQPValue) -> u32 {
     let AMQPValue::FieldTable(death) = death else {
-        return false;
+        return 0;
     };
-    matches!(death.inner().get("reason"), Some(AMQPValue::LongString(reason)) if reason.as_bytes() == b"rejected")
+    match death.inner().get("reason") {
+        Some(AMQPValue::LongString(reason)) if reason.as_bytes() == b"rejected" => {
+            death.inner().get("count").and_then(number).unwrap_or(1)
+        }
+        _ => 0,
+    }
 }
 
 fn number(value: &AMQPValue) -> Option<u32> {
@@ -116,6 +132,35 @@ mod tests {
         let waited = deaths(&["expired"]);
         assert!(waited.has_died && !waited.was_rejected);
         assert!(deaths(&["expired", "rejected", "expired"]).was_rejected);
+    }
+
+    #[test]
+    fn what_was_given_back_in_order_does_not_count_where_counts_go_along() {
+        let past = |deliveries, deaths: &[(&str, i64)], names_the_last: bool| {
+            let mut array = FieldArray::default();
+            for (reason, count) in deaths {
+                let AMQPValue::FieldTable(mut table) = death(reason) else {
+                    unreachable!()
+                };
+                table.insert("count".into(), AMQPValue::LongLongInt(*count));
+                array.push(AMQPValue::FieldTable(table));
+            }
+            let mut entries = vec![
+                ("x-delivery-count", AMQPValue::LongLongInt(deliveries)),
+                ("x-death", AMQPValue::FieldArray(array)),
+            ];
+            if names_the_last {
+                let reason = AMQPValue::LongString("expired".into());
+                entries.push(("x-last-death-reason", reason));
+            }
+            past(&entries).deliveries
+        };
+        let thrice = [("expired", 3), ("rejected", 3)];
+        assert_eq!(past(3, &thrice, true), 0);
+        assert_eq!(past(5, &thrice, true), 2);
+        assert_eq!(past(4, &[("expired", 9)], true), 4);
+        assert_eq!(past(2, &thrice, true), 2, "it begins anew in each queue");
+        assert_eq!(past(4, &thrice, false), 4, "an older server");
     }
 
     #[test]
