@@ -21,6 +21,7 @@
 mod answers_lost;
 mod attempt_six;
 mod channel_closed;
+mod consumer_cancelled;
 mod crash_loop;
 mod failing;
 mod garbage;
@@ -108,6 +109,9 @@ const SCENARIOS: &[Scenario] = &[
     }),
     long("mid_frame", |form| Box::pin(mid_frame::run(form))),
     long("channel_closed", |form| Box::pin(channel_closed::run(form))),
+    long("consumer_cancelled", |form| {
+        Box::pin(consumer_cancelled::run(form))
+    }),
     long("queue_deleted", |form| Box::pin(queue_deleted::run(form))),
     short("redis_restarts", |form| Box::pin(redis_restarts::run(form))),
     short("redis_flushed", |form| Box::pin(redis_flushed::run(form))),

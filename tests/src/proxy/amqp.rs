@@ -1,7 +1,7 @@
 //! As much of AMQP 0-9-1 as tells which methods go by (section 4.2 of the specification,
 //! <https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf>) and what a client calls itself.
 
-use super::{ACK, Method};
+use super::{ACK, CANCEL, Method};
 
 /// Before its first frame a client sends "AMQP" and four bytes.
 const GREETING: &[u8] = b"AMQP";
@@ -84,6 +84,12 @@ pub(super) fn wrong_ack(channel: u16) -> Vec<u8> {
     let tag = u64::MAX.to_be_bytes();
     let not_multiple = [0];
     method_frame(channel, ACK, &[&tag[..], &not_multiple].concat())
+}
+
+/// What a server says to whoever consumes a queue that is deleted. `consumer` is a short text, with its length.
+pub(super) fn cancel(channel: u16, consumer: &[u8]) -> Vec<u8> {
+    let no_wait = [1];
+    method_frame(channel, CANCEL, &[consumer, &no_wait].concat())
 }
 
 fn method_frame(channel: u16, (class, number): Method, arguments: &[u8]) -> Vec<u8> {

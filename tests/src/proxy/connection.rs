@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::amqp::{Frames, Passing, connection_name, wrong_ack};
-use super::rules::{Face, Rules};
+use super::amqp::{Frames, Passing, cancel, connection_name, wrong_ack};
+use super::rules::{Face, Inserted, Rules};
 use super::{Mark, Method, Way};
 
 const CHUNK: usize = 64 * 1024;
@@ -174,8 +174,8 @@ impl Connection {
             }
         }
         let cut = cut(&face, way, &passing, bytes, rules);
-        if cut.is_none() && way == Way::ToServer {
-            say_something_wrong(&face, &passing, bytes, rules);
+        if cut.is_none() {
+            insert(&face, way, &passing, bytes, rules);
         }
         cut
     }
@@ -215,24 +215,39 @@ fn end_of(word: &str, bytes: &[u8]) -> Option<usize> {
     Some(at + word.len())
 }
 
-fn say_something_wrong(
+/// Says something in the name of the side that these bytes come from.
+fn insert(
     face: &Face,
+    way: Way,
     passing: &[Passing],
     bytes: &mut Vec<u8>,
     rules: &watch::Sender<Rules>,
 ) {
-    if rules.borrow().wrong_words.is_empty() {
+    if rules.borrow().insertions.is_empty() {
         return;
     }
     for passing in passing {
         // A frame whose beginning is on its way cannot be preceded any more.
         let Some(at) = passing.begins else { continue };
-        let is_due = rules.send_if_modified(|rules| rules.take_wrong_word(face, passing.method));
-        if is_due {
-            bytes.splice(at..at, wrong_ack(passing.channel));
-            return;
-        }
+        let mut due = None;
+        rules.send_if_modified(|rules| {
+            due = rules.take_insertion(face, (way, passing.method));
+            due.is_some()
+        });
+        let frame = match due {
+            None => continue,
+            Some(Inserted::WrongAck) => wrong_ack(passing.channel),
+            Some(Inserted::Cancel) => cancel(passing.channel, consumer(bytes, passing.named)),
+        };
+        bytes.splice(at..at, frame);
+        return;
     }
+}
+
+/// The first argument of a delivery: a short text.
+fn consumer(bytes: &[u8], at: usize) -> &[u8] {
+    let length = bytes.get(at).copied().unwrap_or_default();
+    bytes.get(at..=at + usize::from(length)).unwrap_or(&[0])
 }
 
 /// Whether these are bytes of a command that subscribes: SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE.

@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use connection::Connection;
-use rules::Rules;
+use rules::{Inserted, Insertion, Rules};
 
 /// A method of AMQP 0-9-1, by its class and number.
 pub type Method = (u16, u16);
@@ -134,7 +134,23 @@ impl Proxy {
     /// Makes the server close the channel on which such a method is sent next, before it gets it: something wrong is said
     /// in the client's name. Once; a server that has done so was [seen](Self::seen) to send [`CLOSE_CHANNEL`].
     pub fn close_channel(&self, who: Who, before: Method) {
-        self.change(|rules| rules.wrong_words.push((who, before)));
+        self.insert(who, (Way::ToServer, before), Inserted::WrongAck);
+    }
+
+    /// Tells the client that the server has cancelled the consumer that something is delivered to next. Once; the client was
+    /// told when nothing is [left to be inserted](Self::insertions_left).
+    pub fn cancel_consumer(&self, who: Who) {
+        self.insert(who, (Way::ToClient, DELIVER), Inserted::Cancel);
+    }
+
+    /// How much of what was to be said in somebody's name has not been said.
+    #[must_use]
+    pub fn insertions_left(&self) -> usize {
+        self.shared.rules.borrow().insertions.len()
+    }
+
+    fn insert(&self, who: Who, before: (Way, Method), what: Inserted) {
+        self.change(|rules| rules.insertions.push(Insertion { who, before, what }));
     }
 
     /// Passes on what was held, and goes on so.

@@ -41,14 +41,29 @@ pub(super) struct Cut {
     pub(super) more: usize,
 }
 
+/// Something that is said in the name of one side, before a method of its own.
+#[derive(Debug, Clone)]
+pub(super) struct Insertion {
+    pub(super) who: Who,
+    pub(super) before: (Way, Method),
+    pub(super) what: Inserted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inserted {
+    /// An acknowledgement of what was never delivered.
+    WrongAck,
+    /// The end of the consumer that the delivery behind it is for.
+    Cancel,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     traps: Vec<Trap>,
     held: Vec<(Who, Way)>,
     delayed: Vec<(Who, Way, Duration)>,
     pub(super) cuts: Vec<Cut>,
-    /// Before which methods something wrong is said.
-    pub(super) wrong_words: Vec<(Who, Method)>,
+    pub(super) insertions: Vec<Insertion>,
     pub(super) barred: Vec<Who>,
     pub(super) refusing: bool,
 }
@@ -108,13 +123,15 @@ impl Rules {
         Some(self.cuts.remove(at))
     }
 
-    /// Whether something wrong is to be said before this method.
-    pub(super) fn take_wrong_word(&mut self, face: &Face, before: Method) -> bool {
-        let words = &self.wrong_words;
-        let at = words
-            .iter()
-            .position(|(who, method)| *method == before && face.is(who));
-        at.map(|at| self.wrong_words.remove(at)).is_some()
+    /// What is to be said before this method.
+    pub(super) fn take_insertion(
+        &mut self,
+        face: &Face,
+        before: (Way, Method),
+    ) -> Option<Inserted> {
+        let is_due = |insertion: &Insertion| insertion.before == before && face.is(&insertion.who);
+        let at = self.insertions.iter().position(is_due)?;
+        Some(self.insertions.remove(at).what)
     }
 
     pub(super) fn release(&mut self, who: &Who, way: Way) {

@@ -280,3 +280,16 @@ async fn loses_the_answer_to_a_method() {
     network.proxy.release(&Who::All, Way::ToClient);
     assert!(ended(&mut line.client).await && ended(&mut line.server).await);
 }
+
+#[tokio::test]
+async fn tells_a_client_that_its_consumer_was_cancelled() {
+    let network = Network::new().await;
+    let mut line = network.connect(b"AMQP\0\0\x09\x01").await;
+    network.proxy.cancel_consumer(Who::All);
+    let deliver = [1, 0, 7, 0, 0, 0, 8, 0, 60, 0, 60, 3, b't', b'a', b'g', 0xce];
+    line.server.write_all(&deliver).await.unwrap();
+    let cancel = amqp::cancel(7, b"\x03tag");
+    assert_eq!(read(&mut line.client, cancel.len()).await, cancel);
+    assert_eq!(read(&mut line.client, deliver.len()).await, deliver);
+    assert_eq!(network.proxy.insertions_left(), 0);
+}

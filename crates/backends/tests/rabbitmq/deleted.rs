@@ -150,3 +150,34 @@ async fn a_step_of_the_ladder_that_is_missing_is_made_anew_by_a_hand_off() {
     .await;
     take_all(&broker, &messages(&[item])).await;
 }
+
+/// Who may declare nothing cannot mend anything either, and says so until he may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_missing_is_told_for_as_long_as_it_is() {
+    let place = Place::new();
+    let broker = place.process().await;
+    counted(&broker).await;
+    delete(&queue(&place, "pr.v1.retry.4"));
+    permit(&place, "");
+    broker.depth(wall_clock()).await.unwrap_err();
+    let told = broker.probe().await.unwrap_err().to_string();
+    assert!(
+        told.contains("missing on the server: pr.v1.retry.4"),
+        "{told}"
+    );
+    publish_again(&broker).await;
+
+    permit(&place, ".*");
+    counted(&broker).await;
+    broker.probe().await.unwrap();
+    assert_eq!(broker.losses().queues["retry"], 1);
+}
+
+/// What the user of the tests may declare and delete.
+fn permit(place: &Place, configure: &str) {
+    let url = super::support::variable("POSTRIDER_TEST_AMQP");
+    let user = url.split("//").nth(1).unwrap().split(':').next().unwrap();
+    let path = format!("/api/permissions/{}/{user}", place.vhost);
+    let permissions = serde_json::json!({"configure": configure, "write": ".*", "read": ".*"});
+    api::must("PUT", &path, Some(&permissions));
+}
