@@ -153,7 +153,7 @@ mod tests {
                 let reason = AMQPValue::LongString("expired".into());
                 entries.push(("x-last-death-reason", reason));
             }
-            self::past(&entries).deliveries
+            past(&entries).deliveries
         };
         let thrice = [("expired", 3), ("rejected", 3)];
         assert_eq!(past(3, &thrice, true), 0);
