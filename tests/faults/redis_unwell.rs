@@ -32,7 +32,7 @@ const LITTLE_ROOM: u64 = 6 << 20;
 
 pub(crate) async fn paused(form: Form) {
     let (stage, load) = prepare(PAUSE).await;
-    let fault = Fault::begin(&stage, &load).await;
+    let mut fault = Fault::begin(&stage, &load).await;
     stage.installation.redis.signal(Signal::SIGSTOP);
     fault.lasts(&stage, form.pick(6, 10)).await;
     stage.installation.redis.signal(Signal::SIGCONT);
@@ -41,7 +41,7 @@ pub(crate) async fn paused(form: Form) {
 
 pub(crate) async fn slow(_: Form) {
     let (stage, load) = prepare(PAUSE).await;
-    let fault = Fault::begin(&stage, &load).await;
+    let mut fault = Fault::begin(&stage, &load).await;
     stage.store.delay(Who::All, Way::ToClient, SLOW);
     fault.lasts(&stage, 10).await;
     stage.store.delay(Who::All, Way::ToClient, Duration::ZERO);
@@ -50,7 +50,7 @@ pub(crate) async fn slow(_: Form) {
 
 pub(crate) async fn read_only(_: Form) {
     let (stage, load) = prepare(PAUSE).await;
-    let fault = Fault::begin(&stage, &load).await;
+    let mut fault = Fault::begin(&stage, &load).await;
     stage.installation.redis.refuse_writes().await;
     fault.lasts(&stage, 10).await;
     stage.installation.redis.take_writes().await;
@@ -62,7 +62,7 @@ pub(crate) async fn full(_: Form) {
     let (stage, load) = prepare(PAUSE).await;
     let redis = &stage.installation.redis;
     redis.limit_memory(redis.used_memory().await + ROOM).await;
-    let fault = Fault::begin(&stage, &load).await;
+    let mut fault = Fault::begin(&stage, &load).await;
     redis.fill(2 * ROOM).await;
     fault.lasts(&stage, 10).await;
     let shed = counted(&stage, "postrider_log_rows_shed_total", "").await;
@@ -119,6 +119,8 @@ struct Fault {
     begun: Instant,
     /// Events whose first attempts were still to be made.
     waiting: usize,
+    /// What `/health` said of Redis.
+    health: String,
 }
 
 impl Fault {
@@ -134,16 +136,19 @@ impl Fault {
             normal,
             begun: Instant::now(),
             waiting: stage.ledger.len() - stage.receiver.count(),
+            health: String::new(),
         }
     }
 
-    async fn lasts(&self, stage: &Stage, seconds: u64) {
+    async fn lasts(&mut self, stage: &Stage, seconds: u64) {
         for worker in &stage.cluster.workers {
             worker.signal(Signal::SIGCONT);
         }
         for server in stage.processes() {
             server.wait_for_health(503).await;
         }
+        let (_, health) = stage.cluster.ingests[0].health().await.unwrap();
+        self.health = health["dependencies"]["limits"]["detail"].to_string();
         tokio::time::sleep_until(self.begun + Duration::from_secs(seconds)).await;
     }
 
@@ -162,8 +167,8 @@ impl Fault {
         let unguarded = counted(&stage, "postrider_unguarded_total", "").await;
         let more = format!(
             "longest_answer={longest:.1?} refused={refused} waiting={} delivered_meanwhile={meanwhile:.0} unguarded={unguarded} \
-             ready={ready:.1?} {back}",
-            self.waiting,
+             ready={ready:.1?} {back} health={}",
+            self.waiting, self.health,
         );
         judge_arrivals(&stage, name, &Rules::default(), PATIENCE, more).await;
         assert!(longest <= CLIENTS_WAIT, "{longest:?}");
