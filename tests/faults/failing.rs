@@ -1,6 +1,7 @@
 //! Subscribers of which some fail: what has to be retried, or is given up, beside what is not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -62,4 +63,25 @@ pub(crate) async fn one_event(api: &Api, app: &str) -> (u16, Duration) {
     let asked = Instant::now();
     let answer = api.event(app, "order.paid", json!({})).await;
     (answer.err().unwrap_or(202), asked.elapsed())
+}
+
+/// Deliveries that succeeded more than once: message and endpoint.
+pub(crate) fn delivered_twice(receiver: &Receiver) -> Vec<(String, String)> {
+    receiver.look(|requests| {
+        let mut seen = HashSet::new();
+        let delivered = requests
+            .iter()
+            .filter(|request| request.answered == Some(200));
+        let pairs = delivered.map(|request| (request.id.clone(), request.endpoint.clone()));
+        pairs.filter(|pair| !seen.insert(pair.clone())).collect()
+    })
+}
+
+/// How many those are when somebody writes it down.
+pub(crate) struct Twice<'a>(pub(crate) &'a Receiver);
+
+impl fmt::Display for Twice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        delivered_twice(self.0).len().fmt(f)
+    }
 }

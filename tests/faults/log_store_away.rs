@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Form;
 use crate::stage::{Plan, Stage};
-use crate::store::{STEADY, counted, log_lines};
+use crate::store::{STEADY, assert_few_log_lines, counted, log_lines};
 use crate::watch::Times;
 
 const CLIENTS: usize = 16;
@@ -49,7 +49,7 @@ pub(crate) async fn run(_: Form) {
     let dropped = dropped(&stage).await;
     let more = format!(
         "refused={refused} longest_answer={longest:.1?} accepted_meanwhile={accepted:.2} delivered_meanwhile={delivered:.2} (of before) \
-         log_records_dropped={dropped} log_again={recovered:.1?} {}",
+         log_records_dropped={dropped} log_again={recovered:.1?} log_lines_a_second={:?}",
         log_lines(&stage)
     );
     // The ends of all pairs are read from the log: it has everything.
@@ -57,6 +57,7 @@ pub(crate) async fn run(_: Form) {
         .judge("log_store_away", &Rules::default(), PATIENCE, more)
         .await;
     assert_eq!((refused, dropped), (0, 0.0));
+    assert_few_log_lines(&stage);
     beyond_the_bound(&stage, &mut log).await;
 }
 
@@ -70,7 +71,7 @@ async fn beyond_the_bound(stage: &Stage, log: &mut RedisServer) {
         let accepted = stage
             .cluster
             .api
-            .event(app, "big.one", json!(payload))
+            .event(app, "big.one", json!({"text": payload}))
             .await;
         accepted.expect("accepted although the log is away");
     }

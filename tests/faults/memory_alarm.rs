@@ -1,14 +1,13 @@
 //! RabbitMQ blocks publishers by its memory alarm while most deliveries fail, in packs of which some part was delivered: what
 //! fails leaves by dead-lettering, which moves even then, and nothing waits for anything in a circle.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use postrider_tests::{PATIENCE, Shared};
 use tokio::time::{Instant, sleep};
 
 use crate::Form;
-use crate::failing::{self, app_without_endpoints, one_event};
+use crate::failing::{self, app_without_endpoints, delivered_twice, one_event};
 use crate::stage::Stage;
 
 const CLIENTS: usize = 8;
@@ -66,7 +65,7 @@ async fn run(name: &str, form: Form, without_store: bool) {
     );
     let bound = PATIENCE + RETURNED;
     stage.judge(name, &failing::rules(), bound, more).await;
-    let again = repeated_successes(&stage);
+    let again = delivered_twice(&stage.receiver);
     assert!(again.is_empty(), "delivered twice: {again:?}");
     assert_eq!(status, 503);
     assert!(took <= 3 * ANSWERS_WITHIN, "{took:?}");
@@ -89,18 +88,6 @@ async fn refused(stage: &Stage, app: &str) -> (u16, Duration) {
         }
         assert!(Instant::now() < deadline, "events are still accepted");
     }
-}
-
-/// Deliveries that were made, and made again.
-fn repeated_successes(stage: &Stage) -> Vec<(String, String)> {
-    stage.receiver.look(|requests| {
-        let mut seen = HashSet::new();
-        let delivered = requests
-            .iter()
-            .filter(|request| request.answered == Some(200));
-        let pairs = delivered.map(|request| (request.id.clone(), request.endpoint.clone()));
-        pairs.filter(|pair| !seen.insert(pair.clone())).collect()
-    })
 }
 
 async fn given_back(stage: &Stage) -> f64 {

@@ -6,14 +6,13 @@ use postrider_tests::proxy::{ACK, CONSUMER, DELIVER, Mark, PUBLISH, PUBLISHER, W
 use postrider_tests::{PATIENCE, Proxy, Shared, until};
 use tokio::time::{Instant, sleep};
 
+use crate::Form;
+use crate::failing::{self, Twice};
 use crate::stage::Stage;
-use crate::{Form, failing};
 
 const CLIENTS: usize = 8;
 const PAUSE: Duration = Duration::from_millis(20);
 const BETWEEN: Duration = Duration::from_millis(500);
-
-const SOON: Duration = Duration::from_millis(200);
 
 /// Behind the name of a method there are a few bytes of arguments; behind those, a header and the message.
 const CUTS_OF_BROKER: [(Who, Way, Mark, usize); 6] = [
@@ -39,64 +38,27 @@ pub(crate) async fn run(form: Form) {
     .await;
     let load = stage.load(CLIENTS, PAUSE);
     sleep(Duration::from_secs(1)).await;
-    let mut cuts = Vec::new();
     for _ in 0..form.pick(1, 4) {
         for what in CUTS_OF_BROKER {
-            cuts.push((what.clone(), cut(&stage, &stage.broker, what).await));
+            cut(&stage, &stage.broker, what).await;
         }
         for what in CUTS_OF_STORE {
-            cuts.push((what.clone(), cut(&stage, &stage.store, what).await));
+            cut(&stage, &stage.store, what).await;
         }
     }
     let repeated = load.stop().await;
-    let more = format!("tries_without_answer={repeated}");
-    let verdict = stage
+    // Those that are repeated otherwise are attempts that failed and could not be handed off.
+    let twice = Twice(&stage.receiver);
+    let more = format_args!("delivered_twice={twice} tries_without_answer={repeated}");
+    stage
         .judge("mid_frame", &failing::rules(), PATIENCE, more)
         .await;
-    for duplicate in verdict.duplicated.iter().step_by(7) {
-        let at = cuts
-            .iter()
-            .rev()
-            .find(|(_, begun)| *begun <= duplicate.first);
-        println!(
-            "{} gap={:?} after={:?} since={:?}",
-            duplicate.pair.endpoint,
-            duplicate.again - duplicate.first,
-            at.map(|at| &at.0),
-            at.map(|at| duplicate.first - at.1)
-        );
-    }
-    let statuses: Vec<_> = stage.receiver.look(|requests| {
-        verdict
-            .duplicated
-            .iter()
-            .map(|duplicate| {
-                requests
-                    .iter()
-                    .find(|request| request.at == duplicate.first)
-                    .map(|request| request.answered)
-            })
-            .collect()
-    });
-    println!(
-        "{:?}",
-        statuses
-            .iter()
-            .filter(|status| **status == Some(Some(200)))
-            .count()
-    );
 }
 
-/// When it was asked for.
-async fn cut(
-    stage: &Stage,
-    network: &Proxy,
-    (who, way, mark, more): (Who, Way, Mark, usize),
-) -> Instant {
+async fn cut(stage: &Stage, network: &Proxy, (who, way, mark, more): (Who, Way, Mark, usize)) {
     let begun = Instant::now();
     network.cut_within(who, way, mark, more);
     until("something to be cut within", || network.cuts_left() == 0).await;
     sleep(BETWEEN).await;
     stage.fault(begun, Instant::now());
-    begun
 }

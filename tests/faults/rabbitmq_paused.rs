@@ -39,10 +39,12 @@ pub(crate) async fn run(_: Form) {
     let watches: Vec<Cpu> = stage.cluster.workers.iter().map(Cpu::of).collect();
     let unanswered = one_event(&stage.cluster.api, &nobody);
     let told = async {
+        stage.cluster.ingests[0].wait_for_health(503).await;
+        let told = stopped.elapsed();
         for server in stage.processes() {
             server.wait_for_health(503).await;
         }
-        stopped.elapsed()
+        told
     };
     let ((status, answered), told) = tokio::join!(unanswered, told);
     sleep(STOPPED.saturating_sub(stopped.elapsed())).await;
@@ -56,16 +58,6 @@ pub(crate) async fn run(_: Form) {
     sleep(AFTER).await;
     let repeated = load.stop().await;
 
-    for second in 0..40 {
-        let at = stopped - STEADY + Duration::from_secs(second);
-        let to = at + Duration::from_secs(1);
-        println!(
-            "{second} {:.0} {:.0}",
-            Times::of_acceptance(&stage.ledger).rate(at, to),
-            Times::of_arrivals(&stage.receiver).rate(at, to)
-        );
-    }
-    println!("{:?}", back - stopped);
     let again = |times: &Times| {
         let normal = times.rate(stopped - STEADY, stopped);
         times.back_after(back, normal, SHARE)

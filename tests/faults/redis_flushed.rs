@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Form;
 use crate::stage::{Plan, Stage};
-use crate::store::{Backup, Rates, STEADY, counted, judge_arrivals, log_lines};
+use crate::store::{Backup, Rates, STEADY, counted, judge_arrivals};
 use crate::watch::Times;
 
 const CLIENTS: usize = 16;
@@ -62,8 +62,7 @@ pub(crate) async fn run(form: Form) {
     let losses = counted(&stage, "postrider_registry_losses_total", "").await;
     let more = format!(
         "waiting={waiting} refused={refused} accepted_while_lost={accepted_while_lost:.1}/s canceled={canceled} losses_seen={losses} \
-         ready={ready:.1?} {back} {}",
-        log_lines(&stage)
+         ready={ready:.1?} {back}",
     );
     judge_arrivals(&stage, "redis_flushed", &Rules::default(), PATIENCE, more).await;
     assert!(

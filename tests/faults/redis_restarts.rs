@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Form;
 use crate::stage::{Plan, Stage};
-use crate::store::{Changes, Rates, STEADY, counted, judge_arrivals, log_lines};
+use crate::store::{Changes, Rates, STEADY, counted, judge_arrivals};
 use crate::watch::Cpu;
 
 const CLIENTS: usize = 16;
@@ -42,10 +42,9 @@ pub(crate) async fn run(form: Form) {
     let healed = counted(&stage, "postrider_registry_changes_healed_total", "").await;
     let more = format!(
         "tries_without_answer={repeated} longest_answer={longest:.1?} {} changes_answered={answered} missing={} \
-         rewinds_seen={rewinds} healed={healed} {}",
+         rewinds_seen={rewinds} healed={healed}",
         restarts.join(" "),
         missing.len(),
-        log_lines(&stage),
     );
     judge_arrivals(&stage, "redis_restarts", &Rules::default(), PATIENCE, more).await;
     assert!(

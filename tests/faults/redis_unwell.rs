@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Form;
 use crate::stage::{Plan, Stage};
-use crate::store::{Rates, STEADY, counted, judge_arrivals, log_lines};
+use crate::store::{Rates, STEADY, counted, judge_arrivals};
 use crate::watch::Times;
 
 const CLIENTS: usize = 16;
@@ -162,9 +162,8 @@ impl Fault {
         let unguarded = counted(&stage, "postrider_unguarded_total", "").await;
         let more = format!(
             "longest_answer={longest:.1?} refused={refused} waiting={} delivered_meanwhile={meanwhile:.0} unguarded={unguarded} \
-             ready={ready:.1?} {back} {}",
+             ready={ready:.1?} {back}",
             self.waiting,
-            log_lines(&stage)
         );
         judge_arrivals(&stage, name, &Rules::default(), PATIENCE, more).await;
         assert!(longest <= CLIENTS_WAIT, "{longest:?}");

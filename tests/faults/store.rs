@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use postrider_tests::ledger::{Rules, judge};
-use postrider_tests::{Addresses, Api, Server, Settings, Verdict, within};
+use postrider_tests::{Addresses, Api, Received, Server, Settings, Verdict, within};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -185,7 +185,7 @@ impl Backup {
     }
 }
 
-/// Waits until everything accepted has arrived, prints the figures, and asserts that everything promised was kept, as far
+/// Waits until everything accepted was answered 2xx, prints the figures, and asserts that everything promised was kept, as far
 /// as the receivers can tell: for what the log was to say of it may be lost.
 pub(crate) async fn judge_arrivals(
     stage: &Stage,
@@ -194,16 +194,22 @@ pub(crate) async fn judge_arrivals(
     bound: Duration,
     more: impl fmt::Display,
 ) -> Verdict {
+    let welcome = |request: &&Received| request.answered.is_some_and(|status| status < 300);
     let arrived = within(bound, || async {
-        let complete = |requests: &[_]| stage.ledger.is_complete(requests);
-        stage.receiver.look(complete).then_some(())
+        let requests = |all: &[Received]| all.iter().filter(welcome).cloned().collect::<Vec<_>>();
+        let complete = stage.ledger.is_complete(&stage.receiver.look(requests));
+        complete.then_some(())
     });
     if arrived.await.is_none() {
         println!("{name}: not everything arrived within {bound:?}");
     }
     let verdict = judge(&stage.ledger.history(&stage.receiver), rules);
-    println!("{name}: {verdict} {more}");
+    println!(
+        "{name}: {verdict} {more} log_lines_a_second={:?}",
+        log_lines(stage)
+    );
     verdict.assert_kept();
+    assert_few_log_lines(stage);
     verdict
 }
 
@@ -253,10 +259,13 @@ impl Rates {
 }
 
 /// Of all processes: the most lines of one cause in a second, and which.
-pub(crate) fn log_lines(stage: &Stage) -> String {
-    let (times, what) = stage.processes().map(most_repeated).max().unwrap();
+pub(crate) fn log_lines(stage: &Stage) -> (usize, String) {
+    stage.processes().map(most_repeated).max().unwrap()
+}
+
+pub(crate) fn assert_few_log_lines(stage: &Stage) {
+    let (times, what) = log_lines(stage);
     assert!(times <= 3 * LOG_LINES, "{times} lines in a second: {what}");
-    format!("log_lines_a_second={times} ({what:?})")
 }
 
 /// The sum of a counter over all processes.

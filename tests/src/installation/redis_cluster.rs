@@ -85,9 +85,15 @@ impl RedisCluster {
         self.nodes[node].kill().await;
     }
 
-    /// Up again, as a replica of whoever took over.
+    /// Up again, as a replica of whoever took over, with what that one has.
     pub async fn start_again(&mut self, node: usize) {
         self.nodes[node].start_again().await;
+        let node = &self.nodes[node];
+        eventually("a former master to follow", || async {
+            let linked = node.info("replication", "master_link_status").await;
+            (linked.as_deref() == Some("up")).then_some(())
+        })
+        .await;
     }
 
     /// Waits until there are three masters again without that one, and every slot has one.

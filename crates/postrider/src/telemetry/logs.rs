@@ -11,7 +11,7 @@ use super::repeats::Repeats;
 use crate::config::{LogFormat, Logs};
 
 /// Libraries that log as errors what is none, or what we say in our own words; a filter that names them is stronger.
-const QUIET: &str = "lapin=off";
+const QUIET: &str = "lapin=off,redis=off";
 
 /// Starts logging. To be called once.
 ///
