@@ -75,6 +75,22 @@ pub(crate) fn longest_silence(ledger: &Ledger, begun: Instant) -> Duration {
     longest.max(since.max().unwrap_or_default())
 }
 
+/// The longest time from a 202 to the first request of that event: when it was accepted, and how long.
+pub(crate) fn slowest(ledger: &Ledger, receiver: &Receiver) -> (Instant, Duration) {
+    let first: HashMap<String, Instant> = receiver.look(|requests| {
+        let backwards = requests.iter().rev();
+        backwards
+            .map(|request| (request.id.clone(), request.at))
+            .collect()
+    });
+    let accepted = ledger.accepted().into_iter();
+    let took = accepted.filter_map(|event| {
+        let arrived = first.get(&event.message)?;
+        Some((event.at, arrived.saturating_duration_since(event.at)))
+    });
+    took.max_by_key(|(_, took)| *took).unwrap()
+}
+
 /// CPU time that a process uses, from now on.
 pub(crate) struct Cpu {
     pid: i32,
