@@ -142,14 +142,9 @@ impl Receiver {
     /// Whether it carried a valid signature when it arrived, by the secret that is expected.
     #[must_use]
     pub fn verifies(&self, request: &Received) -> bool {
-<<<<<<< HEAD
-        let since = i64::try_from(request.at.elapsed().as_secs()).unwrap();
-        let now = std::time::UNIX_EPOCH.elapsed_seconds() - since;
-=======
         // When it arrived: a run may take longer than the tolerance.
         let ago = i64::try_from(request.at.elapsed().as_secs()).unwrap();
         let now = std::time::UNIX_EPOCH.elapsed_seconds() - ago;
->>>>>>> nodes
         let headers = WebhookHeaders {
             id: &request.id,
             timestamp: &request.timestamp,
