@@ -125,6 +125,10 @@ pub(crate) fn most_repeated(server: &Server) -> (usize, String) {
             continue;
         };
         let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        // It says how often another cause was not said, at most once beside a line of that.
+        if text("target") == "postrider::repeats" {
+            continue;
+        }
         let second = text("timestamp").chars().take(19).collect();
         *counts.entry((second, text("message"))).or_default() += 1;
     }
