@@ -136,6 +136,9 @@ impl Rules {
 
     pub(super) fn release(&mut self, who: &Who, way: Way) {
         self.held.retain(|held| (&held.0, held.1) != (who, way));
+        // What has not sprung would hold later what nobody releases.
+        self.traps
+            .retain(|trap| (&trap.who, trap.then_hold) != (who, way));
     }
 
     pub(super) fn delay(&mut self, who: Who, way: Way, by: Duration) {

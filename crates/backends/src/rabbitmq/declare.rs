@@ -21,6 +21,8 @@ use super::topology::{exchanges, queues};
 
 /// A declaration that is younger need not be repeated: both connections of a process come back at the same time.
 const FRESH: Duration = Duration::from_secs(30);
+/// How long a new connection waits for another task that declares.
+const OTHERS: Duration = Duration::from_secs(1);
 /// How often is looked for exchanges and bindings that are missing.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Some hundred questions to a server that may be busy starting.
@@ -36,11 +38,14 @@ pub(super) struct Declared {
 impl Declared {
     /// Declares, unless that was done a moment ago by somebody who does so at the same time.
     pub(super) async fn ensure(&self, link: &Link) -> Result<(), String> {
-        let mut last = self.last.lock().await;
+        // Who is at it already may be on a connection that is dead, and does not know it yet: a new one must not wait for that.
+        let Ok(mut last) = timeout(OTHERS, self.last.lock()).await else {
+            return Ok(());
+        };
         if last.is_some_and(|last| last.elapsed() < FRESH) {
             return Ok(());
         }
-        self.complete(link).await?;
+        link.while_up(self.complete(link)).await?;
         *last = Some(Instant::now());
         Ok(())
     }
@@ -51,11 +56,13 @@ impl Declared {
         if last.is_some_and(|last| last > noticed) {
             return Ok(());
         }
-        let completed = self.complete(link).await;
+        let completed = link.while_up(self.complete(link)).await;
         if let Err(cause) = &completed {
             self.sight.complain(cause);
         }
-        *last = completed.is_ok().then(Instant::now);
+        if completed.is_ok() {
+            *last = Some(Instant::now());
+        }
         completed
     }
 

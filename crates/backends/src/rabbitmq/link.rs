@@ -17,13 +17,16 @@ use lapin::uri::AMQPUri;
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties};
 use parking_lot::Mutex;
 use rand::seq::SliceRandom as _;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::error::told;
 use super::options::{Address, Options};
 
 /// How long a name's next address waits for the one before it.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often is looked whether a connection lives that something waits for.
+const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) struct Link {
     pub(super) connection: Connection,
@@ -87,6 +90,24 @@ impl Link {
 
     pub(super) fn is_up(&self) -> bool {
         self.connection.status().connected()
+    }
+
+    /// Does something for as long as the connection lives. The client library leaves some questions without an end when it
+    /// dies, and whoever asks them under a lock would keep the next connection waiting.
+    pub(super) async fn while_up<T>(
+        &self,
+        work: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, String> {
+        let lost = async {
+            while self.is_up() {
+                sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = lost => Err("the connection was lost".to_owned()),
+        }
     }
 
     /// Whether the server takes no publishes on this connection.
