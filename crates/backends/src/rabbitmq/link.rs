@@ -162,10 +162,24 @@ pub(super) async fn count(channel: &Channel, queue: &str) -> lapin::Result<u64> 
         passive: true,
         ..QueueDeclareOptions::default()
     };
-    let found = channel
-        .queue_declare(queue.into(), passive, FieldTable::default())
-        .await?;
-    Ok(u64::from(found.message_count()))
+    let (channel, queue) = (channel.clone(), queue.into());
+    let asked = async move {
+        let found = channel.queue_declare(queue, passive, FieldTable::default());
+        Ok(u64::from(found.await?.message_count()))
+    };
+    to_its_end(asked).await
+}
+
+/// For what the server may answer by closing the channel that it was asked on. The client library closes a channel with the
+/// last handle on it; if that crosses the server's close, the library gives up the whole connection. So a question keeps its
+/// channel until it is answered, also when whoever asked has gone.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    question: impl Future<Output = lapin::Result<T>> + Send + 'static,
+) -> lapin::Result<T> {
+    match tokio::spawn(question).await {
+        Ok(answer) => answer,
+        Err(error) => Err(std::io::Error::other(error).into()),
+    }
 }
 
 /// In any order: behind one name there may be several nodes, and one of them may be out of order.

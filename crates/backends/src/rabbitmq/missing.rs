@@ -9,7 +9,7 @@ use lapin::{Channel, ExchangeKind};
 use tokio::time::{sleep, timeout};
 
 use super::error::{is_locked, is_missing};
-use super::link::{Link, count};
+use super::link::{Link, count, to_its_end};
 use super::sight::{Absent, Sight};
 use super::topology::{DEAD, FIRST_QUEUE, LAST_QUEUE, TURN, exchanges, queues};
 
@@ -86,8 +86,12 @@ impl Thing {
                     ..ExchangeDeclareOptions::default()
                 };
                 let (name, kind) = (name.as_str().into(), kind.clone());
-                let asked = channel.exchange_declare(name, kind, passive, FieldTable::default());
-                asked.await?;
+                let channel = channel.clone();
+                let asked = async move {
+                    let none = FieldTable::default();
+                    channel.exchange_declare(name, kind, passive, none).await
+                };
+                to_its_end(asked).await?;
             }
         }
         Ok(())
@@ -125,10 +129,12 @@ impl Turn {
             exclusive: true,
             ..QueueDeclareOptions::default()
         };
-        channel
-            .queue_declare(TURN.into(), exclusive, FieldTable::default())
-            .await?;
-        Ok(channel)
+        let asked = async move {
+            let none = FieldTable::default();
+            channel.queue_declare(TURN.into(), exclusive, none).await?;
+            Ok(channel)
+        };
+        to_its_end(asked).await
     }
 
     pub(super) async fn release(self) {

@@ -21,6 +21,7 @@ mod session;
 mod tags;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -32,8 +33,8 @@ use postrider_core::ports::{Pack, PortError, Receipt};
 use tokio::sync::Notify;
 
 use self::delivery::Fetched;
-use self::rescue::Orphans;
 pub(super) use self::rescue::run as run_rescue;
+use self::rescue::{GivenBack, Orphans};
 pub(super) use self::session::{State, run, windows};
 use super::error::closed;
 use super::routing::Key;
@@ -78,6 +79,7 @@ struct Queue {
     fetched: VecDeque<Fetched>,
     /// Tags that are not settled, with the pack where that is leased.
     held: BTreeMap<u64, Option<Bytes>>,
+    given_back: GivenBack,
     /// Settled, but perhaps not known to the server yet.
     untold: u64,
 }
@@ -177,6 +179,7 @@ impl Desk {
     pub(super) fn give_back(&self, receipts: &[Receipt]) -> Result<(), PortError> {
         let mut inner = self.inner.lock();
         inner.check()?;
+        inner.remember(receipts);
         for (queue, tags) in inner.settle(receipts) {
             inner.queues[queue].reject(&tags, false);
         }
@@ -400,6 +403,20 @@ impl Inner {
         }
     }
 
+    /// Keeps what is about to be given back for as long as its queue may turn out to be deleted.
+    fn remember(&mut self, receipts: &[Receipt]) {
+        let now = Instant::now();
+        for receipt in receipts {
+            let queue = self.queues.get_mut(receipt.queue as usize);
+            let Some(queue) = queue.filter(|queue| queue.is_of(receipt.generation)) else {
+                continue;
+            };
+            if let Some(Some(pack)) = queue.held.get(&receipt.tag) {
+                queue.given_back.keep(now, pack.clone());
+            }
+        }
+    }
+
     /// Takes what is leased out of what is held, by queue.
     fn settle(&mut self, receipts: &[Receipt]) -> BTreeMap<usize, Vec<u64>> {
         let mut settled: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
@@ -423,12 +440,13 @@ impl Inner {
 }
 
 impl Queue {
-    const fn new(source: Source) -> Self {
+    fn new(source: Source) -> Self {
         Self {
             source,
             open: None,
             fetched: VecDeque::new(),
             held: BTreeMap::new(),
+            given_back: GivenBack::default(),
             untold: 0,
         }
     }
@@ -514,6 +532,7 @@ impl Queue {
         };
         let fetched = self.fetched.drain(..).map(|message| message.bytes);
         orphans.fetched(self.source, fetched);
+        orphans.given_back_before(self.source, self.given_back.take());
         for (tag, pack) in std::mem::take(&mut self.held) {
             let queue = u32::try_from(index).unwrap_or(u32::MAX);
             let receipt = Receipt {
@@ -531,6 +550,7 @@ impl Queue {
         self.open = None;
         self.fetched.clear();
         self.held.clear();
+        self.given_back.forget();
         self.untold = 0;
     }
 }

@@ -7,13 +7,14 @@
 //! | fetched ahead of a lease | published again, at once |
 //! | leased, then acknowledged | done |
 //! | leased, then given back | published again, to come when what is given back comes |
+//! | given back, shortly before the deletion was noticed | the same: the server may have had no queue to take it from |
 //!
 //! They are marked as held before, so that whoever gets them claims each delivery first. What is here when this process is
-//! killed is lost with the queue.
+//! killed, or loses its connection in the same moment, is lost with the queue.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use postrider_core::ports::Receipt;
@@ -29,6 +30,39 @@ use super::Desk;
 const BATCH: usize = 64;
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// How long a server may take to tell a consumer that its queue is gone.
+const NOTICE: Duration = Duration::from_secs(5);
+/// More are given back in that time only where almost everything fails.
+const REMEMBERED: usize = 256;
+
+/// Packs that the server was told to take back a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct GivenBack(VecDeque<(Instant, Bytes)>);
+
+impl GivenBack {
+    pub(super) fn keep(&mut self, now: Instant, pack: Bytes) {
+        while self.0.front().is_some_and(|(at, _)| *at + NOTICE < now) {
+            self.0.pop_front();
+        }
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, pack));
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Bytes> {
+        let since = Instant::now().checked_sub(NOTICE);
+        let packs = std::mem::take(&mut self.0).into_iter();
+        packs
+            .filter(move |(at, _)| since.is_none_or(|since| *at >= since))
+            .map(|(_, pack)| pack)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Orphans {
     leased: HashMap<Receipt, (Source, Bytes)>,
@@ -39,6 +73,11 @@ pub(super) struct Orphans {
 impl Orphans {
     pub(super) fn fetched(&mut self, source: Source, packs: impl Iterator<Item = Bytes>) {
         let to = source.destination();
+        self.homeless.extend(packs.map(|pack| (to, pack)));
+    }
+
+    pub(super) fn given_back_before(&mut self, source: Source, packs: impl Iterator<Item = Bytes>) {
+        let to = source.returned();
         self.homeless.extend(packs.map(|pack| (to, pack)));
     }
 

@@ -204,8 +204,9 @@ impl<'a> Session<'a> {
             Ok((channel, consumer)) => {
                 let generation = self.shared.desk.opened(queue, &channel, consumer.tag());
                 if let Some(generation) = generation {
+                    let link = Arc::clone(self.link);
                     self.deliveries
-                        .push(told_by(channel, consumer, queue, generation));
+                        .push(told_by(link, consumer, queue, generation));
                 }
             }
             Err(cause) if self.shared.desk.is_leasing() => {
@@ -228,15 +229,16 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A consumer that nobody has cancelled ends without an error when its queue is deleted, or with one that says so.
+/// A consumer that nobody has cancelled ends without an error when its queue is deleted, or with one that says so. Its
+/// channel tells nothing: by then, a question about the queue may have closed it.
 fn told_by(
-    channel: Channel,
+    link: Arc<Link>,
     consumer: Consumer,
     queue: usize,
     generation: u32,
 ) -> BoxStream<'static, Told> {
     let cancelled = once(async move {
-        let why = if channel.status().connected() {
+        let why = if link.is_up() {
             Ended::QueueDeleted
         } else {
             Ended::ChannelLost
