@@ -193,46 +193,46 @@ async fn under_pressure_the_log_gives_way_and_nothing_else() {
     }
 }
 
-/// Makes a server so full that it refuses `record`. It may free buffers of connections at any time, and is full no longer.
-async fn refuse(own: &OwnServer, log: &RedisLog, record: &LogRecord) {
-    for _ in 0..20 {
-        own.limit_memory(own.memory().await - MEGABYTE / 4).await;
-        match log.record(vec![record.clone()]).await {
-            Ok(()) => own.limit_memory(0).await,
-            Err(PortError::Full { .. }) => return,
-            Err(other) => panic!("{other:?}"),
-        }
-    }
-    panic!("it never refused anything");
-}
-
 #[tokio::test]
-async fn a_full_server_says_so_and_recovers_by_retention() {
+async fn a_record_makes_room_on_a_full_server() {
     let own = OwnServer::start().await;
     let log = RedisLog::new(own.server(), LogOptions::default());
     let app = an_app();
+    let first = fill(&log, app, NOW - HOUR * 10, 100, 1_000).await;
     let mut kept = Vec::new();
     for hour in (0..10).rev() {
         kept = fill(&log, app, NOW - HOUR * hour, 100, 1_000).await;
     }
     log.probe().await.unwrap();
-    let refused = a_message(app, NOW, noise(100));
-    let refused = LogRecord::Message(refused);
-    refuse(&own, &log, &refused).await;
+    own.limit_memory(own.memory().await - MEGABYTE / 4).await;
     assert!(matches!(log.probe().await, Err(PortError::Full { .. })));
     assert!(is_there(&log, &kept[0]).await, "reading goes on");
-    // A record that would replace another is refused, too, and the other one stays.
-    let emptied = MessageRecord {
-        has_payload: false,
-        ..kept[1].clone()
-    };
-    let full = log.record(vec![LogRecord::Message(emptied)]).await;
-    assert!(matches!(full, Err(PortError::Full { .. })), "{full:?}");
-    assert!(is_there(&log, &kept[1]).await);
-    assert!(retain_all(&log, NOW - HOUR * 72).await > 0);
+    let message = a_message(app, NOW, noise(100));
+    let record = LogRecord::Message(message.clone());
+    log.record(vec![record]).await.unwrap();
+    assert!(is_there(&log, &message).await);
+    assert!(is_there(&log, &kept[0]).await, "the youngest stay");
+    assert!(!is_there(&log, &first[0]).await, "the oldest give way");
+    assert!(log.counts().shed.get() >= 100);
     log.probe().await.unwrap();
-    log.record(vec![refused]).await.unwrap();
-    assert!(is_there(&log, &kept[0]).await);
+}
+
+/// Nothing of what fills it is the log's.
+#[tokio::test]
+async fn a_server_that_others_have_filled_says_so() {
+    let own = OwnServer::start().await;
+    let log = RedisLog::new(own.server(), LogOptions::default());
+    let mut others = redis::cmd("SET");
+    others.arg("others").arg(&*noise(2_000_000));
+    others.exec_async(&mut own.connect().await).await.unwrap();
+    own.limit_memory(own.memory().await - MEGABYTE).await;
+    let record = LogRecord::Message(a_message(an_app(), NOW, noise(100)));
+    let full = log.record(vec![record.clone()]).await;
+    assert!(matches!(full, Err(PortError::Full { .. })), "{full:?}");
+    assert!(matches!(log.probe().await, Err(PortError::Full { .. })));
+    own.limit_memory(0).await;
+    log.probe().await.unwrap();
+    log.record(vec![record]).await.unwrap();
 }
 
 #[tokio::test]
