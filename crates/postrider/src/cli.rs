@@ -38,6 +38,11 @@ pub enum Action {
     Registry(RegistryAction),
     /// Copy the data of the embedded backends, while they are in use or not
     Backup(BackupArgs),
+    /// Measure what this machine carries, beside the least possible pipeline over the same RabbitMQ
+    Bench(Box<BenchArgs>),
+    /// A process of `bench`
+    #[command(hide = true)]
+    BenchPart,
     /// Print a script that completes commands in a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -93,6 +98,72 @@ pub struct BackupArgs {
     pub to: PathBuf,
     #[command(flatten)]
     pub flags: Flags<ForBackup>,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Events of a round
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub events: u32,
+    /// Connections that send events, each one after the other
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub clients: u32,
+    /// Events a second, sent at their times whatever has become of earlier ones; without, as fast as they are accepted
+    #[arg(long, value_parser = rate)]
+    pub rate: Option<f64>,
+    /// Bytes of a payload
+    #[arg(long, default_value_t = 512, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(32..=1_000_000))]
+    pub payload: usize,
+    /// Endpoints that every event is for
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub fan_out: u32,
+    /// Applications, which events are for in turn
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub applications: u32,
+    /// Endpoints of an application; those beyond the fan-out want other events
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub endpoints: Option<u32>,
+    /// Of 100 endpoints, how many answer late
+    #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub slow: u32,
+    /// How late
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = crate::config::duration)]
+    pub slow_time: std::time::Duration,
+    /// Of 100 endpoints, how many answer 500
+    #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub failing: u32,
+    /// Of 100 endpoints, how many never answer
+    #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub hanging: u32,
+    /// Rounds that are measured, after one that is not
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Worker processes, where the backends are servers
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub workers: u32,
+    /// Leave out the least possible pipeline, which otherwise takes turns with Postrider
+    #[arg(long)]
+    pub no_floor: bool,
+    /// How long a round may take; what has not arrived by then is lost
+    #[arg(long, default_value = "120s", value_name = "TIME", value_parser = crate::config::duration)]
+    pub patience: std::time::Duration,
+    /// Write everything measured to a file, too
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Draw throughput and latency of the last round over time
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    #[command(flatten)]
+    pub flags: Flags<ForBench>,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "must be a number")?;
+    if rate.is_finite() && rate > 0.0 {
+        Ok(rate)
+    } else {
+        Err("must be more than 0".to_owned())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -184,6 +255,7 @@ selection!(
 selection!(ForToken, setting => setting.key == "jwt_secret_file");
 selection!(ForHealth, setting => setting.key == "metrics_listen");
 selection!(ForRegistry, setting => matches!(setting.key, "broker" | "store" | "data"));
+selection!(ForBench, setting => matches!(setting.key, "broker" | "store" | "log_store"));
 selection!(ForBackup, setting => setting.key == "data");
 
 impl<S: Selection> Args for Flags<S> {

@@ -9,6 +9,15 @@ pub fn line(text: impl Display) {
     let _ = writeln!(anstream::stdout(), "{text}");
 }
 
+/// What is under way, on standard error where that is a terminal: a line that takes the place of the one before.
+pub fn progress(text: impl Display) {
+    use std::io::IsTerminal as _;
+    let mut stream = std::io::stderr();
+    if stream.is_terminal() {
+        let _ = write!(stream, "\r\x1b[2K{text}\r");
+    }
+}
+
 /// A line on standard error that begins with `error:`.
 pub fn error(text: impl Display) {
     let style = anstyle::AnsiColor::Red.on_default().bold();

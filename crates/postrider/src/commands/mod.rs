@@ -1,6 +1,7 @@
 //! What the commands do, one file each.
 
 mod backup;
+mod bench;
 mod check;
 mod completions;
 mod dev;
@@ -27,6 +28,8 @@ pub fn run(cli: Cli) -> Result<Ending, Failure> {
         Action::Health(args) => health::run(args),
         Action::Backup(args) => backup::run(args),
         Action::Registry(action) => registry::run(action),
+        Action::Bench(args) => bench::run(*args),
+        Action::BenchPart => bench::run_part(),
         Action::Completions { shell } => Ok(completions::run(shell)),
     }
 }

@@ -1,0 +1,81 @@
+//! Which endpoints there are, and how each behaves.
+
+use std::net::SocketAddr;
+
+use crate::cli::BenchArgs;
+
+/// Applications, each with the same number of endpoints; those beyond the fan-out want another event type.
+pub(super) struct Layout {
+    pub(super) applications: u32,
+    pub(super) endpoints: u32,
+    pub(super) fan_out: u32,
+    /// Of 100: slow, failing, hanging.
+    shares: [u32; 3],
+    subscriber: SocketAddr,
+}
+
+pub(super) struct Endpoint {
+    pub(super) url: String,
+    /// Whether events are for it.
+    pub(super) is_chosen: bool,
+}
+
+impl Layout {
+    pub(super) fn of(args: &BenchArgs, subscriber: SocketAddr) -> Self {
+        Self {
+            applications: args.applications,
+            endpoints: args.endpoints.unwrap_or(args.fan_out).max(args.fan_out),
+            fan_out: args.fan_out,
+            shares: [args.slow, args.failing, args.hanging],
+            subscriber,
+        }
+    }
+
+    pub(super) fn endpoints_of(&self, application: u32) -> impl Iterator<Item = Endpoint> {
+        (0..self.endpoints).map(move |index| {
+            let number = self.number(application, index);
+            let manner = self.manner(application, index);
+            Endpoint {
+                url: format!("http://{}/{manner}/{number}", self.subscriber),
+                is_chosen: index < self.fan_out,
+            }
+        })
+    }
+
+    /// Those that events are for and that answer with success, ascending.
+    pub(super) fn healthy(&self) -> Vec<u32> {
+        let all = (0..self.applications)
+            .flat_map(|application| (0..self.fan_out).map(move |index| (application, index)));
+        let answers = |&(application, index): &(u32, u32)| {
+            matches!(self.manner(application, index), "ok" | "slow")
+        };
+        all.filter(answers)
+            .map(|(application, index)| self.number(application, index))
+            .collect()
+    }
+
+    /// How many of those an application has.
+    pub(super) fn healthy_of(&self, application: u32) -> u32 {
+        let manners = (0..self.fan_out).map(|index| self.manner(application, index));
+        let healthy = manners.filter(|manner| matches!(*manner, "ok" | "slow"));
+        u32::try_from(healthy.count()).unwrap_or(u32::MAX)
+    }
+
+    const fn number(&self, application: u32, index: u32) -> u32 {
+        application * self.endpoints + index
+    }
+
+    /// Spread evenly over those that events are for.
+    fn manner(&self, application: u32, index: u32) -> &'static str {
+        // 61 has no divisor in common with 100, so that a hundred in a row take a hundred different places.
+        let place = (application * self.fan_out + index) * 61 % 100;
+        let mut below = 0;
+        for (share, manner) in self.shares.into_iter().zip(["slow", "fail", "hang"]) {
+            below += share;
+            if place < below {
+                return manner;
+            }
+        }
+        "ok"
+    }
+}

@@ -1,0 +1,223 @@
+//! `postrider bench`: what this machine carries.
+
+mod layout;
+mod ours;
+mod part;
+mod versions;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use postrider_bench::load::Plan;
+use postrider_bench::report::{self, FLOOR, Run};
+use postrider_bench::round::{Ground, Round};
+use postrider_bench::site::{Part, Process, Site};
+use tokio_util::sync::CancellationToken;
+
+use self::layout::Layout;
+use self::ours::Ours;
+pub(super) use self::part::run as run_part;
+use super::{configure, install_tls};
+use crate::cli::BenchArgs;
+use crate::config::{Choice, Config, Mode, Servers};
+use crate::failure::{Ending, Failure};
+use crate::{output, shutdown, telemetry};
+
+/// Of the floor's one endpoint; it keeps nobody out.
+const FLOOR_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+/// Before a first round is measured: connections are made, caches filled.
+const WARM_UP: u32 = 2_000;
+
+pub(super) fn run(mut args: BenchArgs) -> Result<Ending, Failure> {
+    let values = std::mem::replace(&mut args.flags.values, BTreeMap::default());
+    let config = configure(Mode::Serve, values)?;
+    telemetry::init_logs(&config.logs)?;
+    install_tls();
+    shutdown::run(|stop| async move {
+        tokio::select! {
+            ended = Box::pin(bench(args, config)) => ended,
+            // What was started is killed with the handles on it.
+            () = stop.cancelled() => Ok(Ending::Interrupted),
+        }
+    })
+}
+
+async fn bench(args: BenchArgs, config: Config) -> Result<Ending, Failure> {
+    let servers = match config.backends.choice()? {
+        Choice::Embedded => None,
+        Choice::Servers(servers) => Some(servers),
+    };
+    let dir = tempfile::tempdir().context("no temporary directory")?;
+    let stage = Stage::build(&args, servers.as_deref(), dir.path()).await?;
+    let run = stage.run(&args, dir.path()).await?;
+    output::line(report::table(&run));
+    let is_whole = run.rounds.iter().all(|round| round.figures.lost == 0);
+    for file in &args.json {
+        write(file, &format!("{:#}\n", report::json(&run)))?;
+    }
+    for file in &args.svg {
+        write(file, &report::svg(&run))?;
+    }
+    if let Some(ours) = stage.ours {
+        ours.stop().await;
+    }
+    Ok(if is_whole {
+        Ending::Done
+    } else {
+        output::error("deliveries were lost; see the row `lost`");
+        Ending::Wrong
+    })
+}
+
+fn write(file: &PathBuf, text: &str) -> anyhow::Result<()> {
+    std::fs::write(file, text).with_context(|| format!("{} cannot be written", file.display()))
+}
+
+/// Everything that runs.
+struct Stage {
+    subscriber: Process,
+    /// Ended with it.
+    _floor: Vec<Process>,
+    ours: Option<Ours>,
+    sites: Vec<Site>,
+}
+
+impl Stage {
+    async fn build(
+        args: &BenchArgs,
+        servers: Option<&Servers>,
+        dir: &Path,
+    ) -> anyhow::Result<Self> {
+        let program = part::program()?;
+        let slow = Part::Subscriber {
+            slow: args.slow_time,
+        };
+        let subscriber = Process::start("subscriber", part::command(&program), &slow).await?;
+        let address = subscriber.address.context("the subscriber listens")?;
+        let layout = Layout::of(args, address);
+        let (mut floor, mut sites) = (Vec::new(), Vec::new());
+        let ours = Ours::start(args, servers, dir).await?;
+        sites.push(ours.site(&layout, args).await?);
+        if let (Some(servers), false) = (servers, args.no_floor) {
+            floor = start_floor(&program, servers, address).await?;
+            sites.push(floor_site(&floor, servers)?);
+        }
+        Ok(Self {
+            subscriber,
+            _floor: floor,
+            ours: Some(ours),
+            sites,
+        })
+    }
+
+    async fn run(&self, args: &BenchArgs, dir: &Path) -> anyhow::Result<Run> {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let program = part::program()?;
+        let command = || part::command(&program);
+        let progress =
+            |done: u64, wanted: u64| output::progress(format!("{done} of {wanted} deliveries"));
+        let ground = Ground {
+            command: &command,
+            dir,
+            client: &client,
+            progress: &progress,
+        };
+        let mut first = 0;
+        let mut rounds: Vec<Round> = Vec::new();
+        for number in 0..=args.rounds {
+            for site in &self.sites {
+                let plan = plan(args, site, number, &mut first);
+                let round = ground.measure(site, plan, &self.subscriber).await?;
+                if number == 0 {
+                    continue;
+                }
+                output::line(format_args!(
+                    "round {number} of {}, {:<9}: {:>7.0} deliveries/s, {:.4} ms CPU each, p50 {:.2} ms, p99 {:.2} ms",
+                    args.rounds,
+                    site.name,
+                    round.figures.delivered_per_second,
+                    round.cpu_ms_per_delivery,
+                    round.figures.receive.p50,
+                    round.figures.receive.p99,
+                ));
+                rounds.push(round);
+            }
+        }
+        Ok(Run {
+            command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+            versions: versions::all(&self.sites),
+            rounds,
+        })
+    }
+}
+
+/// The floor makes one delivery of an event; it gets as many events as Postrider makes deliveries.
+fn plan(args: &BenchArgs, site: &Site, round: u32, first: &mut u32) -> Plan {
+    let mut events = if round == 0 {
+        WARM_UP.min(args.events)
+    } else {
+        args.events
+    };
+    let mut rate = args.rate;
+    if site.name == FLOOR {
+        events = events.saturating_mul(args.fan_out);
+        rate = rate.map(|rate| rate * f64::from(args.fan_out));
+    }
+    let plan = Plan {
+        addresses: site.addresses.clone(),
+        paths: site.paths.clone(),
+        token: site.token.clone(),
+        first: *first,
+        events,
+        clients: args.clients,
+        rate,
+        payload: args.payload,
+        patience: args.patience,
+    };
+    *first += events;
+    plan
+}
+
+async fn start_floor(
+    program: &Path,
+    servers: &Servers,
+    subscriber: std::net::SocketAddr,
+) -> anyhow::Result<Vec<Process>> {
+    let broker = servers.broker.value.expose().to_owned();
+    let broker = broker.split(',').next().unwrap_or_default().to_owned();
+    let ingest = Part::FloorIngest {
+        broker: broker.clone(),
+    };
+    let worker = Part::FloorWorker {
+        broker,
+        url: format!("http://{subscriber}/ok/0"),
+        secret: FLOOR_SECRET.to_owned(),
+    };
+    Ok(vec![
+        Process::start("ingest", part::command(program), &ingest).await?,
+        Process::start("worker", part::command(program), &worker).await?,
+    ])
+}
+
+fn floor_site(floor: &[Process], servers: &Servers) -> anyhow::Result<Site> {
+    let address = floor.first().and_then(|ingest| ingest.address);
+    let mut pids = Vec::new();
+    for process in floor {
+        pids.push((process.name.clone(), process.pid().context("it has ended")?));
+    }
+    pids.extend(ours::server(
+        "RabbitMQ",
+        servers.broker.value.expose(),
+        5672,
+    ));
+    Ok(Site {
+        name: FLOOR.to_owned(),
+        addresses: vec![address.context("the floor's ingest listens")?],
+        paths: vec!["/api/v1/app/floor/msg".to_owned()],
+        token: String::new(),
+        pids,
+        endpoints: vec![0],
+        fan_outs: vec![1],
+    })
+}

@@ -1,0 +1,296 @@
+//! Postrider, as its users run it: processes of this program, and applications made through its API.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use postrider_api::JwtSecret;
+use postrider_api::tokens::mint_operator;
+use postrider_bench::report::POSTRIDER;
+use postrider_bench::site::Site;
+use postrider_bench::usage;
+use postrider_core::id::OrgId;
+use postrider_core::time::{Clock as _, SystemClock};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+use super::layout::Layout;
+use crate::cli::BenchArgs;
+use crate::config::Servers;
+use crate::output;
+
+const START: Duration = Duration::from_secs(30);
+const STOP: Duration = Duration::from_secs(20);
+const TOKEN: Duration = Duration::from_secs(24 * 60 * 60);
+/// Requests at a time that make applications and endpoints.
+const HANDS: usize = 16;
+const EVENT_TYPE: &str = "bench.event";
+const OTHER_TYPE: &str = "bench.other";
+
+pub(super) struct Ours {
+    nodes: Vec<Node>,
+    servers: Vec<(String, u32)>,
+    client: reqwest::Client,
+    token: String,
+    /// Made for the run, so that nothing else is touched.
+    applications: parking_lot::Mutex<Vec<String>>,
+}
+
+struct Node {
+    name: String,
+    child: Child,
+    listen: Option<SocketAddr>,
+}
+
+impl Ours {
+    pub(super) async fn start(
+        args: &BenchArgs,
+        servers: Option<&Servers>,
+        dir: &Path,
+    ) -> anyhow::Result<Self> {
+        let secret = format!(
+            "{:032x}{:032x}",
+            rand::random::<u128>(),
+            rand::random::<u128>()
+        );
+        let now = SystemClock.now() - Duration::from_secs(1);
+        // An organisation of its own: what it lists and deletes is the run's alone.
+        let org = OrgId::from_bytes(rand::random());
+        let token = mint_operator(&JwtSecret::new(&secret), org, now, TOKEN);
+        let mut nodes = Vec::new();
+        match servers {
+            None => {
+                nodes.push(Node::start("postrider", "ingest,worker", &secret, dir, None).await?)
+            }
+            Some(_) => {
+                nodes.push(Node::start("ingest", "ingest", &secret, dir, servers).await?);
+                for number in 1..=args.workers {
+                    let name = format!("worker {number}");
+                    nodes.push(Node::start(&name, "worker", &secret, dir, servers).await?);
+                }
+            }
+        }
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(START)
+            .build()?;
+        Ok(Self {
+            nodes,
+            servers: servers.map(all_servers).unwrap_or_default(),
+            client,
+            token,
+            applications: parking_lot::Mutex::default(),
+        })
+    }
+
+    /// Makes applications and endpoints.
+    pub(super) async fn site(&self, layout: &Layout, args: &BenchArgs) -> anyhow::Result<Site> {
+        for name in [EVENT_TYPE, OTHER_TYPE] {
+            let body = json!({"name": name, "description": "Of a benchmark."});
+            self.post("/event-type", &body).await?;
+        }
+        let made = stream::iter(0..layout.applications)
+            .map(|number| self.application(layout, number))
+            .buffered(HANDS)
+            .enumerate()
+            .inspect(|(number, _)| {
+                if number % 100 == 99 {
+                    output::progress(format!(
+                        "{} of {} applications made",
+                        number + 1,
+                        args.applications
+                    ));
+                }
+            })
+            .map(|(_, made)| made);
+        let applications: Vec<String> = made.try_collect().await?;
+        let mut pids = Vec::new();
+        for node in &self.nodes {
+            let pid = node.child.id();
+            pids.push((
+                node.name.clone(),
+                pid.with_context(|| format!("{} has ended", node.name))?,
+            ));
+        }
+        pids.extend(self.servers.clone());
+        Ok(Site {
+            name: POSTRIDER.to_owned(),
+            addresses: self.nodes.iter().filter_map(|node| node.listen).collect(),
+            paths: applications
+                .iter()
+                .map(|app| format!("/api/v1/app/{app}/msg"))
+                .collect(),
+            token: self.token.clone(),
+            pids,
+            endpoints: layout.healthy(),
+            fan_outs: (0..layout.applications)
+                .map(|number| layout.healthy_of(number))
+                .collect(),
+        })
+    }
+
+    async fn application(&self, layout: &Layout, number: u32) -> anyhow::Result<String> {
+        let name = format!("Benchmark {number}");
+        let made = self.post("/app", &json!({"name": name})).await?;
+        let app = made["id"]
+            .as_str()
+            .context("an application has an id")?
+            .to_owned();
+        self.applications.lock().push(app.clone());
+        for endpoint in layout.endpoints_of(number) {
+            let wanted = if endpoint.is_chosen {
+                EVENT_TYPE
+            } else {
+                OTHER_TYPE
+            };
+            let body = json!({"url": endpoint.url, "filterTypes": [wanted]});
+            self.post(&format!("/app/{app}/endpoint"), &body).await?;
+        }
+        Ok(app)
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let address = self.nodes.iter().find_map(|node| node.listen);
+        let address = address.context("an ingest listens")?;
+        let url = format!("http://{address}/api/v1{path}");
+        let request = self.client.post(url).bearer_auth(&self.token).json(body);
+        let answer = request.send().await?;
+        let status = answer.status();
+        let said = answer.text().await?;
+        if !status.is_success() {
+            bail!("POST {path} was answered {status}: {said}");
+        }
+        Ok(serde_json::from_str(&said)?)
+    }
+
+    /// Deletes what it made, and ends.
+    pub(super) async fn stop(self) {
+        let address = self.nodes.iter().find_map(|node| node.listen);
+        let applications = std::mem::take(&mut *self.applications.lock());
+        if let Some(address) = address {
+            let deleted = stream::iter(applications).for_each_concurrent(HANDS, |app| {
+                let url = format!("http://{address}/api/v1/app/{app}");
+                let request = self.client.delete(url).bearer_auth(&self.token);
+                async move {
+                    let _ = request.send().await;
+                }
+            });
+            deleted.await;
+        }
+        for node in self.nodes {
+            node.stop().await;
+        }
+    }
+}
+
+impl Node {
+    async fn start(
+        name: &str,
+        roles: &str,
+        secret: &str,
+        dir: &Path,
+        servers: Option<&Servers>,
+    ) -> anyhow::Result<Self> {
+        let (listen, metrics) = (free_address().await?, free_address().await?);
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .arg("serve")
+            .env("POSTRIDER_ROLES", roles)
+            .env("POSTRIDER_LISTEN", listen.to_string())
+            .env("POSTRIDER_METRICS_LISTEN", metrics.to_string())
+            .env("POSTRIDER_JWT_SECRET", secret)
+            .env("POSTRIDER_HTTPS_ONLY", "false")
+            .env("POSTRIDER_ALLOW_NETS", "127.0.0.0/8")
+            .env("POSTRIDER_LOG", "warn")
+            .env("POSTRIDER_DATA", dir.join("data"))
+            .env_remove("POSTRIDER_JWT_SECRET_FILE")
+            .kill_on_drop(true);
+        match servers {
+            None => {
+                command
+                    .env("POSTRIDER_BROKER", "embedded")
+                    .env("POSTRIDER_STORE", "embedded");
+                command.env_remove("POSTRIDER_LOG_STORE");
+            }
+            Some(servers) => {
+                command.env("POSTRIDER_BROKER", servers.broker.value.expose());
+                command.env("POSTRIDER_STORE", servers.store.value.expose());
+                if let Some(log_store) = &servers.log_store {
+                    command.env("POSTRIDER_LOG_STORE", log_store.value.expose());
+                }
+            }
+        }
+        let child = command
+            .spawn()
+            .with_context(|| format!("{name} cannot be started"))?;
+        let mut node = Self {
+            name: name.to_owned(),
+            child,
+            listen: roles.contains("ingest").then_some(listen),
+        };
+        node.wait_until_ready(metrics).await?;
+        Ok(node)
+    }
+
+    async fn wait_until_ready(&mut self, metrics: SocketAddr) -> anyhow::Result<()> {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let url = format!("http://{metrics}/health");
+        let begun = Instant::now();
+        let mut said = "it does not answer".to_owned();
+        while begun.elapsed() < START {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} has ended ({status}); its log says why", self.name);
+            }
+            if let Ok(answer) = client.get(&url).send().await {
+                if answer.status() == StatusCode::OK {
+                    return Ok(());
+                }
+                said = answer.text().await?;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        bail!("{} was not ready within {START:?}: {said}", self.name)
+    }
+
+    async fn stop(mut self) {
+        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+            let _ = tokio::time::timeout(STOP, self.child.wait()).await;
+        }
+    }
+}
+
+/// Free a moment ago; nobody else takes a port that was just given out.
+async fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
+}
+
+fn all_servers(servers: &Servers) -> Vec<(String, u32)> {
+    let mut all: Vec<(String, u32)> = server("RabbitMQ", servers.broker.value.expose(), 5672);
+    all.extend(server("Redis", servers.store.value.expose(), 6379));
+    if let Some(log_store) = &servers.log_store {
+        all.extend(server("Redis (log)", log_store.value.expose(), 6379));
+    }
+    all
+}
+
+/// The processes behind addresses on this machine; none where they are elsewhere, or another user's.
+pub(super) fn server(name: &str, urls: &str, default_port: u16) -> Vec<(String, u32)> {
+    let urls = urls
+        .split(',')
+        .filter_map(|url| Url::parse(url.trim()).ok());
+    let local =
+        urls.filter(|url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")));
+    let ports = local.map(|url| url.port().unwrap_or(default_port));
+    ports
+        .filter_map(usage::listener)
+        .map(|pid| (name.to_owned(), pid))
+        .collect()
+}
