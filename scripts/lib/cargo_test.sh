@@ -19,10 +19,22 @@ sum_test_results() {
 # build_postrider PYTHON: builds the binary as users get it (default features) and sets POSTRIDER_BIN
 # to a copy of it. A copy, because `cargo test --all-features` may build another one over it.
 build_postrider() {
-    local python=$1 built messages
+    build_copy "$1" dev || return 1
+    export POSTRIDER_BIN=$copy
+}
+
+# build_release PYTHON: the same with optimisations, in POSTRIDER_RELEASE_BIN.
+build_release() {
+    build_copy "$1" release || return 1
+    export POSTRIDER_RELEASE_BIN=$copy
+}
+
+# build_copy PYTHON PROFILE: sets `copy` to the path of the binary's copy.
+build_copy() {
+    local python=$1 profile=$2 built messages
     messages=$(mktemp)
-    if ! cargo build --locked -p postrider --bin postrider --message-format=json-render-diagnostics \
-        >"$messages" </dev/null; then
+    if ! cargo build --locked -p postrider --bin postrider --profile "$profile" \
+        --message-format=json-render-diagnostics >"$messages" </dev/null; then
         rm -f "$messages"
         return 1
     fi
@@ -39,12 +51,11 @@ for line in sys.stdin:
 ' <"$messages" | tail -n 1)
     rm -f "$messages"
     [[ -x "$built" ]] || return 1
-    POSTRIDER_BIN="$(dirname "$(dirname "$built")")/e2e/postrider"
-    mkdir -p "$(dirname "$POSTRIDER_BIN")"
+    copy="$(dirname "$(dirname "$built")")/e2e/postrider-$profile"
+    mkdir -p "$(dirname "$copy")"
     # By rename, so that a Postrider still running from the old file does not block the new one.
-    cp -f "$built" "$POSTRIDER_BIN.new"
-    mv -f "$POSTRIDER_BIN.new" "$POSTRIDER_BIN"
-    export POSTRIDER_BIN
+    cp -f "$built" "$copy.new"
+    mv -f "$copy.new" "$copy"
 }
 
 # test_scope ARGUMENT…: sets `scope` to the whole workspace, unless packages are chosen: --workspace

@@ -34,6 +34,7 @@ pub(crate) async fn run(_: Form) {
             ("TEST_ABORT_ON", MARKER.to_owned()),
             ("REQUEST_TIMEOUT", TIMEOUT.to_owned()),
         ],
+        ..Plan::default()
     };
     let mut stage = Stage::set(installation, receiver, plan).await;
     let deadly = publish(&stage).await;

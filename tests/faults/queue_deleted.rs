@@ -85,6 +85,7 @@ impl Site {
             workers: 1,
             tenants: vec![vec!["one"]],
             env: vec![("RETRY_SCHEDULE", format!("[{RETRY_AFTER}]"))],
+            ..Plan::default()
         };
         let stage = Stage::set(Shared::new().await, receiver, plan).await;
         Self {

@@ -1,6 +1,7 @@
 //! Where a scenario plays: processes whose network can fail, a load, and the ledger that judges in the end.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use postrider_tests::ledger::{Culprit, Fault, Rules, judge};
@@ -31,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) tenants: Vec<Vec<&'static str>>,
     /// More settings of the processes, without the prefix.
     pub(crate) env: Vec<(&'static str, String)>,
+    /// Another binary than that of all tests.
+    pub(crate) program: Option<PathBuf>,
 }
 
 impl Default for Plan {
@@ -41,6 +44,7 @@ impl Default for Plan {
             workers: 2,
             tenants: vec![vec!["one"], vec!["two"]],
             env: Vec::new(),
+            program: None,
         }
     }
 }
@@ -51,6 +55,7 @@ impl Stage {
         let store = Proxy::start(&installation.redis.address()).await;
         let mut settings = installation.settings_at(&broker.address(), &store.address());
         settings.env.extend(plan.env);
+        settings.program = plan.program;
         let cluster = Cluster::start(&settings, plan.ingests, plan.workers).await;
         let mut tenants = Vec::new();
         for names in plan.tenants {

@@ -40,6 +40,8 @@ pub struct Settings {
     pub env: Vec<(&'static str, String)>,
     /// A program with its arguments that runs the server: `strace …`.
     pub wrapper: Vec<String>,
+    /// Another binary than [`binary`].
+    pub program: Option<PathBuf>,
 }
 
 impl Settings {
@@ -69,7 +71,8 @@ impl Settings {
     }
 
     fn command_of(&self, arguments: &[&str]) -> Command {
-        let mut parts = self.wrapper.iter().map(PathBuf::from).chain([binary()]);
+        let program = self.program.clone().unwrap_or_else(binary);
+        let mut parts = self.wrapper.iter().map(PathBuf::from).chain([program]);
         let mut command = Command::new(parts.next().expect("at least the binary"));
         command.args(parts).args(arguments).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());

@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use postrider_core::attempt::AttemptRecord;
 use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
 use postrider_core::message::MessageRecord;
@@ -53,6 +54,7 @@ use postrider_core::ports::{
 };
 use postrider_core::time::Timestamp;
 use redis::{Cmd, FromRedisValue};
+use tokio::time::Instant;
 
 use self::directory::Directory;
 use self::scripts::Scripts;
@@ -94,6 +96,8 @@ pub struct RedisLog {
     scripts: Scripts,
     directory: Directory,
     counts: Arc<LogCounts>,
+    /// When this process last looked how much room there is.
+    looked: Mutex<Option<Instant>>,
 }
 
 /// What records refer to.
@@ -114,6 +118,7 @@ impl RedisLog {
             scripts: Scripts::default(),
             directory: Directory::default(),
             counts: Arc::default(),
+            looked: Mutex::default(),
         }
     }
 
@@ -136,6 +141,9 @@ impl RedisLog {
     }
 }
 
+/// What is shed is freed in the background, so that a server may be full for a moment longer.
+const TRIES: u32 = 3;
+
 fn corrupt(error: impl std::fmt::Display) -> PortError {
     PortError::Corrupt {
         part: PART,
@@ -146,16 +154,20 @@ fn corrupt(error: impl std::fmt::Display) -> PortError {
 #[async_trait]
 impl DeliveryLog for RedisLog {
     async fn record(&self, records: Vec<LogRecord>) -> Result<(), PortError> {
-        match self.store(&records).await {
-            Err(error @ PortError::Full { .. }) => {
-                // Until somebody sheds as a matter of routine nobody could write anything.
-                if self.relieve().await? == 0 {
-                    return Err(error);
-                }
-                self.store(&records).await
+        let mut shed = 0;
+        for _ in 0..TRIES {
+            let stored = self.store(&records).await;
+            if !matches!(stored, Err(PortError::Full { .. })) {
+                self.watch_room().await;
+                return stored;
             }
-            stored => stored,
+            // Until somebody sheds as a matter of routine nobody could write anything.
+            shed += self.relieve().await?;
+            if shed == 0 {
+                return stored;
+            }
         }
+        self.store(&records).await
     }
 
     async fn message(

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use postrider_core::ports::PortError;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::RedisLog;
 use super::memory::Node;
@@ -25,6 +25,8 @@ const LOOKED_AT: usize = 500;
 /// How often, and for how long at most, memory that is being freed is waited for.
 const FREEING: Duration = Duration::from_millis(10);
 const LOOKS: u32 = 100;
+/// How often a process that writes looks how much room there is.
+const WATCH: Duration = Duration::from_secs(1);
 /// A batch of so many bytes is seen in what a server uses, whatever others write meanwhile.
 const SEEN: u64 = 1024 * 1024;
 
@@ -42,6 +44,24 @@ impl RedisLog {
         if shed > 0 {
             return Ok(shed);
         }
+        self.relieve_nodes().await
+    }
+
+    /// What this process writes may fill a server between two sweeps; then others could write nothing until the next.
+    pub(super) async fn watch_room(&self) {
+        {
+            let mut looked = self.looked.lock();
+            if looked.is_some_and(|last| last.elapsed() < WATCH) {
+                return;
+            }
+            *looked = Some(Instant::now());
+        }
+        if let Err(error) = self.relieve_nodes().await {
+            tracing::debug!(%error, "it is not known how much room the delivery log has");
+        }
+    }
+
+    async fn relieve_nodes(&self) -> Result<u64, PortError> {
         for node in self.nodes().await? {
             let shed = self.relieve_node(&node).await?;
             if shed > 0 {

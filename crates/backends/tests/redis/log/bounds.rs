@@ -194,6 +194,24 @@ async fn under_pressure_the_log_gives_way_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn who_writes_makes_room_before_a_server_is_full() {
+    let own = OwnServer::start().await;
+    let log = RedisLog::new(own.server(), LogOptions::default());
+    let app = an_app();
+    for hour in (0..10).rev() {
+        fill(&log, app, NOW - HOUR * hour, 100, 1_000).await;
+    }
+    own.limit_memory(own.memory().await * 10 / 9).await;
+    // Another process, which has not looked yet.
+    let log = RedisLog::new(own.server(), LogOptions::default());
+    let message = a_message(app, NOW, noise(100));
+    let record = LogRecord::Message(message.clone());
+    log.record(vec![record]).await.unwrap();
+    assert!(log.counts().shed.get() >= 100, "nobody swept");
+    assert!(is_there(&log, &message).await);
+}
+
+#[tokio::test]
 async fn a_record_makes_room_on_a_full_server() {
     let own = OwnServer::start().await;
     let log = RedisLog::new(own.server(), LogOptions::default());
