@@ -21,7 +21,6 @@ mod session;
 mod tags;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -31,6 +30,7 @@ use lapin::types::ShortString;
 use parking_lot::Mutex;
 use postrider_core::ports::{Pack, PortError, Receipt};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use self::delivery::Fetched;
 pub(super) use self::rescue::run as run_rescue;
