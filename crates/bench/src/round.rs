@@ -49,7 +49,10 @@ pub struct Round {
 }
 
 /// What a round needs besides the pipeline.
-#[derive(Debug)]
+#[expect(
+    missing_debug_implementations,
+    reason = "functions have nothing to show"
+)]
 pub struct Ground<'a> {
     /// Makes the command that runs parts.
     pub command: &'a (dyn Fn() -> Command + Sync),

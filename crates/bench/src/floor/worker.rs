@@ -1,7 +1,6 @@
 //! Consume, sign, POST, acknowledge.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -12,9 +11,11 @@ use lapin::types::FieldTable;
 use postrider_signature::{SigningKey, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign_all};
 
 use super::{QUEUE, connect, declare};
+use crate::clock;
 
 /// Requests under way at a time.
 const PREFETCH: u16 = 512;
+const NANOS: u64 = 1_000_000_000;
 
 struct Sender {
     client: reqwest::Client,
@@ -77,8 +78,7 @@ impl Sender {
     async fn post(&self, delivery: Delivery) -> anyhow::Result<()> {
         let id = format!("msg_{}", delivery.delivery_tag);
         let body = Bytes::from(delivery.data);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let timestamp = i64::try_from(now).context("the clock is far ahead")?;
+        let timestamp = i64::try_from(clock::now() / NANOS).context("the clock is far ahead")?;
         let signature = sign_all(&self.keys, &id, timestamp, &body);
         let response = self
             .client

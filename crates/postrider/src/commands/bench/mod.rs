@@ -5,7 +5,6 @@ mod ours;
 mod part;
 mod versions;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -13,7 +12,6 @@ use postrider_bench::load::Plan;
 use postrider_bench::report::{self, FLOOR, Run};
 use postrider_bench::round::{Ground, Round};
 use postrider_bench::site::{Part, Process, Site};
-use tokio_util::sync::CancellationToken;
 
 use self::layout::Layout;
 use self::ours::Ours;
@@ -30,8 +28,7 @@ const FLOOR_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const WARM_UP: u32 = 2_000;
 
 pub(super) fn run(mut args: BenchArgs) -> Result<Ending, Failure> {
-    let values = std::mem::replace(&mut args.flags.values, BTreeMap::default());
-    let config = configure(Mode::Serve, values)?;
+    let config = configure(Mode::Serve, std::mem::take(&mut args.flags.values))?;
     telemetry::init_logs(&config.logs)?;
     install_tls();
     shutdown::run(|stop| async move {
@@ -53,10 +50,10 @@ async fn bench(args: BenchArgs, config: Config) -> Result<Ending, Failure> {
     let run = stage.run(&args, dir.path()).await?;
     output::line(report::table(&run));
     let is_whole = run.rounds.iter().all(|round| round.figures.lost == 0);
-    for file in &args.json {
+    if let Some(file) = &args.json {
         write(file, &format!("{:#}\n", report::json(&run)))?;
     }
-    for file in &args.svg {
+    if let Some(file) = &args.svg {
         write(file, &report::svg(&run))?;
     }
     if let Some(ours) = stage.ours {

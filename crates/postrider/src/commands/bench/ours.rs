@@ -62,11 +62,12 @@ impl Ours {
         let now = SystemClock.now() - Duration::from_secs(1);
         // An organisation of its own: what it lists and deletes is the run's alone.
         let org = OrgId::from_bytes(rand::random());
-        let token = mint_operator(&JwtSecret::new(&secret), org, now, TOKEN);
+        let token = mint_operator(&JwtSecret::new(secret.as_str()), org, now, TOKEN);
         let mut nodes = Vec::new();
         match servers {
             None => {
-                nodes.push(Node::start("postrider", "ingest,worker", &secret, dir, None).await?)
+                let node = Node::start("postrider", "ingest,worker", &secret, dir, None);
+                nodes.push(node.await?);
             }
             Some(_) => {
                 nodes.push(Node::start("ingest", "ingest", &secret, dir, servers).await?);
