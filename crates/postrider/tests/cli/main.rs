@@ -6,6 +6,7 @@
     reason = "in a test a panic is the report"
 )]
 
+mod bench;
 mod commands;
 mod dev;
 mod program;

@@ -1,0 +1,67 @@
+//! The benchmark as a user starts it; what it measures is nobody's promise.
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{postrider, refused, run};
+
+#[tokio::test]
+async fn a_bench_on_the_embedded_backends_reports_what_became_of_everything() {
+    let dir = TempDir::new().unwrap();
+    let (json, svg) = (dir.path().join("run.json"), dir.path().join("run.svg"));
+    let mut command = postrider(&["bench", "--events", "40", "--rounds", "2"]);
+    command
+        .args(["--clients", "4", "--applications", "3", "--fan-out", "2"])
+        .args(["--endpoints", "3", "--failing", "20"])
+        .arg("--json")
+        .arg(&json)
+        .arg("--svg")
+        .arg(&svg);
+    let ended = run(command).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("CPU per delivery"), "{}", ended.out);
+    assert!(
+        !ended.out.contains("floor"),
+        "there is none without RabbitMQ"
+    );
+
+    let report: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let rounds = report["rounds"].as_array().unwrap();
+    assert_eq!(rounds.len(), 2);
+    for round in rounds {
+        assert_eq!(round["accepted"], 40);
+        assert_eq!(
+            (&round["lost"], &round["duplicated"]),
+            (&0.into(), &0.into())
+        );
+        // Two of the six endpoints that events are for fail, one of the first application and one of the last: 40 events
+        // reach 80 endpoints, less those of these two.
+        let delivered = round["delivered"].as_u64().unwrap();
+        assert!((53..=54).contains(&delivered), "{delivered}");
+        let times = [&round["accept"], &round["receive"]];
+        for times in times {
+            let of = |name: &str| times[name].as_f64().unwrap();
+            assert!(0.0 < of("p50") && of("p50") <= of("p99") && of("p99") <= of("max"));
+        }
+        assert_eq!(round["processes"][0]["name"], "postrider");
+        assert!(round["processes"][0]["memory_mib"].as_f64().unwrap() > 1.0);
+    }
+    assert!(
+        report["medians"]["delivered_per_second"]["postrider"]
+            .as_f64()
+            .unwrap()
+            > 0.0
+    );
+    let plot = std::fs::read_to_string(svg).unwrap();
+    assert!(plot.starts_with("<svg") && plot.contains("<polyline"));
+}
+
+#[tokio::test]
+async fn a_bench_says_what_is_wrong_with_its_arguments() {
+    let mut command = postrider(&["bench"]);
+    command.env("POSTRIDER_BROKER", "amqp://127.0.0.1");
+    refused(command, &["POSTRIDER_BROKER", "POSTRIDER_STORE"]).await;
+    let ended = run(postrider(&["bench", "--rate", "0"])).await;
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("more than 0"), "{}", ended.err);
+}
