@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::consume::{Desk, Surveyed};
 use super::declare::Declared;
 use super::error::{is_missing, told, unavailable};
-use super::link::{Link, count};
+use super::link::{Link, count, to_its_end};
 use super::sight::Sight;
 use super::topology::{Source, waiting_queues};
 
@@ -78,7 +78,7 @@ async fn counted(desk: &Desk, link: &Link, sight: &Sight) -> lapin::Result<Depth
 }
 
 fn ask_its_channel(queue: &Surveyed) -> Option<impl Future<Output = lapin::Result<u64>>> {
-    let (_, channel) = queue.channel.as_ref()?;
+    let (_, channel) = queue.channel.clone()?;
     let name = queue.source.queue();
-    Some(async move { count(channel, &name).await })
+    Some(to_its_end(async move { count(&channel, &name).await }))
 }

@@ -137,7 +137,12 @@ impl Link {
             Some(channel) if channel.status().connected() => channel,
             _ => self.channel().await?,
         };
-        let counts = join_all(queues.iter().map(|queue| count(&channel, queue))).await;
+        let (asked, names) = (channel.clone(), queues.to_vec());
+        let counts = to_its_end(async move {
+            let counts = names.iter().map(|queue| count(&asked, queue));
+            Ok(join_all(counts).await)
+        });
+        let counts = counts.await?;
         // Not kept where this was dropped half-way: the channel's answers would be another's.
         *questions = Some(channel);
         // What is missing is told by the first answer that is none; the others only say that nobody answers any more.
@@ -162,17 +167,16 @@ pub(super) async fn count(channel: &Channel, queue: &str) -> lapin::Result<u64> 
         passive: true,
         ..QueueDeclareOptions::default()
     };
-    let (channel, queue) = (channel.clone(), queue.into());
-    let asked = async move {
-        let found = channel.queue_declare(queue, passive, FieldTable::default());
-        Ok(u64::from(found.await?.message_count()))
-    };
-    to_its_end(asked).await
+    let found = channel
+        .queue_declare(queue.into(), passive, FieldTable::default())
+        .await?;
+    Ok(u64::from(found.message_count()))
 }
 
 /// For what the server may answer by closing the channel that it was asked on. The client library closes a channel with the
 /// last handle on it; if that crosses the server's close, the library gives up the whole connection. So a question keeps its
-/// channel until it is answered, also when whoever asked has gone.
+/// channel until it is answered, also when whoever asked has gone. Questions on one channel are one such task together: each
+/// in its own, they would be sent in any order.
 pub(super) async fn to_its_end<T: Send + 'static>(
     question: impl Future<Output = lapin::Result<T>> + Send + 'static,
 ) -> lapin::Result<T> {

@@ -54,8 +54,13 @@ async fn absent_of<'a>(
     let mut absent = Vec::new();
     let mut channel = link.channel().await?;
     while !row.is_empty() {
-        let answers = join_all(row.iter().map(|thing| thing.exists(&channel, sight))).await;
+        let answers = to_its_end(ask(channel.clone(), row.to_vec())).await?;
         let answered = answers.iter().take_while(|answer| answer.is_ok()).count();
+        for (thing, answer) in row.iter().zip(&answers) {
+            if let (Thing::Queue(name), Ok(ready)) = (thing, answer) {
+                sight.counted(name, *ready);
+            }
+        }
         row = &row[answered..];
         // With such an answer the server closes the channel, and answers nothing that was asked behind it.
         if let Some(Err(error)) = answers.into_iter().nth(answered) {
@@ -71,30 +76,33 @@ async fn absent_of<'a>(
     Ok(absent)
 }
 
+/// In this order: what is missing is told by the first answer that is none.
+async fn ask(channel: Channel, row: Vec<Thing>) -> lapin::Result<Vec<lapin::Result<u64>>> {
+    Ok(join_all(row.iter().map(|thing| thing.exists(&channel))).await)
+}
+
+#[derive(Clone)]
 enum Thing {
     Queue(String),
     Exchange(String, ExchangeKind),
 }
 
 impl Thing {
-    async fn exists(&self, channel: &Channel, sight: &Sight) -> lapin::Result<()> {
+    /// With how many messages are ready; an exchange has none.
+    async fn exists(&self, channel: &Channel) -> lapin::Result<u64> {
         match self {
-            Self::Queue(name) => sight.counted(name, count(channel, name).await?),
+            Self::Queue(name) => count(channel, name).await,
             Self::Exchange(name, kind) => {
                 let passive = ExchangeDeclareOptions {
                     passive: true,
                     ..ExchangeDeclareOptions::default()
                 };
                 let (name, kind) = (name.as_str().into(), kind.clone());
-                let channel = channel.clone();
-                let asked = async move {
-                    let none = FieldTable::default();
-                    channel.exchange_declare(name, kind, passive, none).await
-                };
-                to_its_end(asked).await?;
+                let asked = channel.exchange_declare(name, kind, passive, FieldTable::default());
+                asked.await?;
+                Ok(0)
             }
         }
-        Ok(())
     }
 
     fn note(&self, absent: &mut Absent) {
