@@ -122,7 +122,8 @@ impl Desk {
             inner: Mutex::new(Inner {
                 queues: queues.collect(),
                 turn: 0,
-                last_generation: 0,
+                // A receipt of another life of this process says nothing here.
+                last_generation: rand::random(),
                 phase: Phase::Idle,
                 orphans: Orphans::default(),
             }),
@@ -283,7 +284,7 @@ impl Desk {
         if inner.phase != Phase::Leasing {
             return None;
         }
-        inner.last_generation += 1;
+        inner.last_generation = inner.last_generation.wrapping_add(1);
         let generation = inner.last_generation;
         inner.queues[queue].lose();
         inner.queues[queue].open = Some(Open {
