@@ -532,8 +532,8 @@ impl Queue {
             return;
         };
         let fetched = self.fetched.drain(..).map(|message| message.bytes);
-        orphans.fetched(self.source, fetched);
-        orphans.given_back_before(self.source, self.given_back.take());
+        orphans.unleased(self.source.destination(), fetched);
+        orphans.unleased(self.source.returned(), self.given_back.take());
         for (tag, pack) in std::mem::take(&mut self.held) {
             let queue = u32::try_from(index).unwrap_or(u32::MAX);
             let receipt = Receipt {

@@ -41,9 +41,7 @@ pub(super) struct GivenBack(VecDeque<(Instant, Bytes)>);
 
 impl GivenBack {
     pub(super) fn keep(&mut self, now: Instant, pack: Bytes) {
-        while self.0.front().is_some_and(|(at, _)| *at + NOTICE < now) {
-            self.0.pop_front();
-        }
+        self.expire(now);
         if self.0.len() == REMEMBERED {
             self.0.pop_front();
         }
@@ -55,11 +53,15 @@ impl GivenBack {
     }
 
     pub(super) fn take(&mut self) -> impl Iterator<Item = Bytes> {
-        let since = Instant::now().checked_sub(NOTICE);
+        self.expire(Instant::now());
         let packs = std::mem::take(&mut self.0).into_iter();
-        packs
-            .filter(move |(at, _)| since.is_none_or(|since| *at >= since))
-            .map(|(_, pack)| pack)
+        packs.map(|(_, pack)| pack)
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while self.0.front().is_some_and(|(at, _)| *at + NOTICE < now) {
+            self.0.pop_front();
+        }
     }
 }
 
@@ -71,13 +73,7 @@ pub(super) struct Orphans {
 }
 
 impl Orphans {
-    pub(super) fn fetched(&mut self, source: Source, packs: impl Iterator<Item = Bytes>) {
-        let to = source.destination();
-        self.homeless.extend(packs.map(|pack| (to, pack)));
-    }
-
-    pub(super) fn given_back_before(&mut self, source: Source, packs: impl Iterator<Item = Bytes>) {
-        let to = source.returned();
+    pub(super) fn unleased(&mut self, to: Destination, packs: impl Iterator<Item = Bytes>) {
         self.homeless.extend(packs.map(|pack| (to, pack)));
     }
 

@@ -157,8 +157,10 @@ impl DeliveryLog for RedisLog {
         let mut shed = 0;
         for _ in 0..TRIES {
             let stored = self.store(&records).await;
-            if !matches!(stored, Err(PortError::Full { .. })) {
+            if stored.is_ok() {
                 self.watch_room().await;
+            }
+            if !matches!(stored, Err(PortError::Full { .. })) {
                 return stored;
             }
             // Until somebody sheds as a matter of routine nobody could write anything.
