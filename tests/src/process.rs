@@ -3,8 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 
-/// Jiffies a second, as `/proc` counts CPU time on Linux.
-const TICKS: f64 = 100.0;
+use postrider_bench::usage;
 
 /// The local ports of all TCP connections (over IPv4) of a process. A receiver sees them as the port of its peer, and
 /// so a request is told to be of this process.
@@ -45,33 +44,13 @@ fn local_port(line: &str, sockets: &HashSet<String>) -> Option<u16> {
 /// CPU time of a process so far and of those that it started.
 #[must_use]
 pub fn cpu_seconds_of_tree(pid: i32) -> f64 {
-    let children = children(pid).into_iter();
-    cpu_seconds(pid) + children.map(cpu_seconds_of_tree).sum::<f64>()
+    usage::cpu_seconds(pid.unsigned_abs())
 }
 
 /// The processes that it started itself.
 pub(crate) fn children(pid: i32) -> Vec<i32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten();
-    let lists =
-        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
-    let all: Vec<String> = lists.collect();
-    let pids = all.iter().flat_map(|list| list.split_whitespace());
-    pids.filter_map(|pid| pid.parse().ok()).collect()
-}
-
-/// CPU time of a process so far, user and system; 0 where it is gone.
-fn cpu_seconds(pid: i32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 = after_name
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|ticks| ticks.parse::<f64>().ok())
-        .sum();
-    ticks / TICKS
+    let children = usage::children(pid.unsigned_abs()).into_iter();
+    children.map(u32::cast_signed).collect()
 }
 
 /// The most memory that a process ever had.

@@ -23,7 +23,9 @@ pub fn memory_kib(pid: u32) -> u64 {
     kib.unwrap_or_default() + children.map(memory_kib).sum::<u64>()
 }
 
-fn children(pid: u32) -> Vec<u32> {
+/// The processes that it started itself.
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"));
     let tasks = tasks.into_iter().flatten();
     let lists =

@@ -61,6 +61,10 @@ async fn a_bench_says_what_is_wrong_with_its_arguments() {
     let mut command = postrider(&["bench"]);
     command.env("POSTRIDER_BROKER", "amqp://127.0.0.1");
     refused(command, &["POSTRIDER_BROKER", "POSTRIDER_STORE"]).await;
+    let shares = postrider(&["bench", "--slow", "60", "--hanging", "41"]);
+    refused(shares, &["--slow", "more than 100"]).await;
+    let many = postrider(&["bench", "--events", "10000000", "--fan-out", "100"]);
+    refused(many, &["--events", "--fan-out", "ask for less"]).await;
     let ended = run(postrider(&["bench", "--rate", "0"])).await;
     assert_eq!(ended.code, Some(2));
     assert!(ended.err.contains("more than 0"), "{}", ended.err);

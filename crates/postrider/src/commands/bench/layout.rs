@@ -7,8 +7,8 @@ use crate::cli::BenchArgs;
 /// Applications, each with the same number of endpoints; those beyond the fan-out want another event type.
 pub(super) struct Layout {
     pub(super) applications: u32,
-    pub(super) endpoints: u32,
-    pub(super) fan_out: u32,
+    endpoints: u32,
+    fan_out: u32,
     /// Of 100: slow, failing, hanging.
     shares: [u32; 3],
     subscriber: SocketAddr,
@@ -46,19 +46,19 @@ impl Layout {
     pub(super) fn healthy(&self) -> Vec<u32> {
         let all = (0..self.applications)
             .flat_map(|application| (0..self.fan_out).map(move |index| (application, index)));
-        let answers = |&(application, index): &(u32, u32)| {
-            matches!(self.manner(application, index), "ok" | "slow")
-        };
-        all.filter(answers)
+        all.filter(|(application, index)| self.is_healthy(*application, *index))
             .map(|(application, index)| self.number(application, index))
             .collect()
     }
 
     /// How many of those an application has.
     pub(super) fn healthy_of(&self, application: u32) -> u32 {
-        let manners = (0..self.fan_out).map(|index| self.manner(application, index));
-        let healthy = manners.filter(|manner| matches!(*manner, "ok" | "slow"));
+        let healthy = (0..self.fan_out).filter(|index| self.is_healthy(application, *index));
         u32::try_from(healthy.count()).unwrap_or(u32::MAX)
+    }
+
+    fn is_healthy(&self, application: u32, index: u32) -> bool {
+        matches!(self.manner(application, index), "ok" | "slow")
     }
 
     const fn number(&self, application: u32, index: u32) -> u32 {
@@ -68,7 +68,7 @@ impl Layout {
     /// Spread evenly over those that events are for.
     fn manner(&self, application: u32, index: u32) -> &'static str {
         // 61 has no divisor in common with 100, so that a hundred in a row take a hundred different places.
-        let place = (application * self.fan_out + index) * 61 % 100;
+        let place = (application * self.fan_out + index) % 100 * 61 % 100;
         let mut below = 0;
         for (share, manner) in self.shares.into_iter().zip(["slow", "fail", "hang"]) {
             below += share;

@@ -18,7 +18,7 @@ use self::ours::Ours;
 pub(super) use self::part::run as run_part;
 use super::{configure, install_tls};
 use crate::cli::BenchArgs;
-use crate::config::{Choice, Config, Mode, Servers};
+use crate::config::{Choice, Config, ConfigError, Mode, Servers};
 use crate::failure::{Ending, Failure};
 use crate::{output, shutdown, telemetry};
 
@@ -28,6 +28,7 @@ const FLOOR_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const WARM_UP: u32 = 2_000;
 
 pub(super) fn run(mut args: BenchArgs) -> Result<Ending, Failure> {
+    check(&args)?;
     let config = configure(Mode::Serve, std::mem::take(&mut args.flags.values))?;
     telemetry::init_logs(&config.logs)?;
     install_tls();
@@ -38,6 +39,23 @@ pub(super) fn run(mut args: BenchArgs) -> Result<Ending, Failure> {
             () = stop.cancelled() => Ok(Ending::Interrupted),
         }
     })
+}
+
+/// What no argument says alone.
+fn check(args: &BenchArgs) -> Result<(), ConfigError> {
+    if args.slow + args.failing + args.hanging > 100 {
+        return Err(ConfigError::new(
+            "--slow, --failing and --hanging are shares of 100 endpoints and make more than 100 together; ask for less of one",
+        ));
+    }
+    // Those of Postrider and those of the floor, whose numbers go on from round to round.
+    let events = u64::from(args.events) * u64::from(1 + args.fan_out) * u64::from(1 + args.rounds);
+    if events > u32::MAX.into() {
+        return Err(ConfigError::new(
+            "--events, --fan-out and --rounds make more than 4,294,967,295 events together; ask for less of one",
+        ));
+    }
+    Ok(())
 }
 
 async fn bench(args: BenchArgs, config: Config) -> Result<Ending, Failure> {
@@ -56,9 +74,7 @@ async fn bench(args: BenchArgs, config: Config) -> Result<Ending, Failure> {
     if let Some(file) = &args.svg {
         write(file, &report::svg(&run))?;
     }
-    if let Some(ours) = stage.ours {
-        ours.stop().await;
-    }
+    stage.ours.stop().await;
     Ok(if is_whole {
         Ending::Done
     } else {
@@ -76,7 +92,7 @@ struct Stage {
     subscriber: Process,
     /// Ended with it.
     _floor: Vec<Process>,
-    ours: Option<Ours>,
+    ours: Ours,
     sites: Vec<Site>,
 }
 
@@ -103,7 +119,7 @@ impl Stage {
         Ok(Self {
             subscriber,
             _floor: floor,
-            ours: Some(ours),
+            ours,
             sites,
         })
     }
@@ -158,7 +174,7 @@ fn plan(args: &BenchArgs, site: &Site, round: u32, first: &mut u32) -> Plan {
     };
     let mut rate = args.rate;
     if site.name == FLOOR {
-        events = events.saturating_mul(args.fan_out);
+        events *= args.fan_out;
         rate = rate.map(|rate| rate * f64::from(args.fan_out));
     }
     let plan = Plan {

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::layout::Layout;
+use super::part;
 use crate::cli::BenchArgs;
 use crate::config::Servers;
 use crate::output;
@@ -199,7 +200,7 @@ impl Node {
         servers: Option<&Servers>,
     ) -> anyhow::Result<Self> {
         let (listen, metrics) = (free_address().await?, free_address().await?);
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(part::program()?);
         command
             .arg("serve")
             .env("POSTRIDER_ROLES", roles)
