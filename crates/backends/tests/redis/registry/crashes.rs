@@ -20,6 +20,10 @@ pub(super) async fn changes_are_told_where_notices_are_lost(kind: Kind) {
     let scene = Scene::open(kind).await;
     let app = scene.create_app(None).await;
     let deaf = Arc::new(RedisRegistry::deaf(scene.installation.place.server()));
+    // Who has just begun to follow may be told that anything has changed.
+    let cursor = deaf.cursor().await.unwrap();
+    scene.create_endpoint(app.id).await;
+    told(&deaf, cursor, app.id, 0).await;
     let mut delays = Vec::new();
     for _ in 0..5 {
         let cursor = deaf.cursor().await.unwrap();
