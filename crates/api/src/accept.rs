@@ -150,7 +150,7 @@ fn reservation(
     Reservation {
         key: ReservationKey {
             partition: Partition::App(app.app.id),
-            key: idempotency.hash(Principal::Operator { org }),
+            key: idempotency.key(Principal::Operator { org }),
             event_id: submission.message.event_id.clone(),
         },
         candidate: state.new_id(now),

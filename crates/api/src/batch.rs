@@ -4,8 +4,8 @@
 //! So is that a reservation lapses of which nobody was told whether it was made.
 //!
 //! A queue per kind, so that one store's outage does not hold up the other's. Whatever gathers while one write is
-//! under way becomes the next one: no timer, no lingering. While the store is away the queue grows up to its bound in
-//! bytes, then the oldest go and are counted; delivery does not depend on any of it.
+//! under way becomes the next one; few wait a moment for more, since nobody waits for them. While the store is away the
+//! queue grows up to its bound in bytes, then the oldest go and are counted; delivery does not depend on any of it.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -18,7 +18,7 @@ use postrider_core::ports::{Answer, Limits, LogRecord, PortError, Ports, Reserva
 use postrider_core::{Clock, MessageId, Timestamp};
 use prometheus::IntCounter;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::config::ApiConfig;
 use crate::idempotency::LEASE;
@@ -26,6 +26,12 @@ use crate::metrics::Metrics;
 
 /// The most records of one write.
 const MAX_RECORDS: usize = 256;
+/// How much does not wait for more, and for how long less does.
+type Pace = (usize, Duration);
+const PACE: Pace = (64, Duration::from_millis(5));
+/// A worker that is fast records its attempt first: the store then writes the message in front of it, once, instead of
+/// writing it anew with its attempt.
+const PACE_OF_LOG: Pace = (MAX_RECORDS, Duration::from_millis(25));
 /// The most bytes of one write; a larger record goes alone.
 const MAX_BYTES: usize = 1024 * 1024;
 /// What a record takes beside its payload, roughly.
@@ -68,18 +74,21 @@ impl Batches {
             log: Batch::start(
                 "delivery log",
                 bound,
+                PACE_OF_LOG,
                 metrics.log_dropped.clone(),
                 write_log,
             ),
             completions: Batch::start(
                 "reservations",
                 bound,
+                PACE,
                 metrics.completions_dropped.clone(),
                 write_completions,
             ),
             lapses: Batch::start(
                 "lapsed reservations",
                 bound,
+                PACE,
                 metrics.completions_dropped.clone(),
                 write_lapses,
             ),
@@ -141,6 +150,7 @@ struct Batch<T> {
 struct Queue<T> {
     name: &'static str,
     bound: usize,
+    pace: Pace,
     waiting: Mutex<Waiting<T>>,
     filled: Notify,
     dropped: IntCounter,
@@ -153,7 +163,13 @@ struct Waiting<T> {
 }
 
 impl<T: Clone + Send + 'static> Batch<T> {
-    fn start<W, F>(name: &'static str, bound: usize, dropped: IntCounter, write: W) -> Self
+    fn start<W, F>(
+        name: &'static str,
+        bound: usize,
+        pace: Pace,
+        dropped: IntCounter,
+        write: W,
+    ) -> Self
     where
         W: Fn(Vec<T>) -> F + Send + 'static,
         F: Future<Output = Result<(), PortError>> + Send + 'static,
@@ -165,6 +181,7 @@ impl<T: Clone + Send + 'static> Batch<T> {
         let queue = Arc::new(Queue {
             name,
             bound,
+            pace,
             waiting: Mutex::new(waiting),
             filled: Notify::new(),
             dropped,
@@ -192,8 +209,12 @@ impl<T: Clone> Queue<T> {
         waiting.bytes += size;
         waiting.records.push_back((record, size));
         self.shed(&mut waiting);
+        // The writer waits for the first, or for enough.
+        let count = waiting.records.len();
         drop(waiting);
-        self.filled.notify_one();
+        if count == 1 || count == self.pace.0 {
+            self.filled.notify_one();
+        }
     }
 
     fn shed(&self, waiting: &mut Waiting<T>) {
@@ -267,6 +288,7 @@ async fn write_out<T, W, F>(
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return queue.drop_all();
         }
+        linger(&queue, &mut closing).await;
         let taken = queue.take();
         if taken.is_empty() {
             if deadline.is_some() {
@@ -304,6 +326,20 @@ async fn write_out<T, W, F>(
                 wait(pause, deadline, &mut closing).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
+        }
+    }
+}
+
+/// Until there is enough for a write, or little has waited for a moment.
+async fn linger<T>(queue: &Queue<T>, closing: &mut watch::Receiver<Option<Instant>>) {
+    let (enough, moment) = queue.pace;
+    let end = Instant::now() + moment;
+    let few = || (1..enough).contains(&queue.waiting.lock().records.len());
+    while few() && closing.borrow().is_none() {
+        tokio::select! {
+            () = queue.filled.notified() => {}
+            () = sleep_until(end) => return,
+            _ = closing.changed() => return,
         }
     }
 }

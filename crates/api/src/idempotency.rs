@@ -20,7 +20,9 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use http::StatusCode;
 use http::request::Parts;
-use postrider_core::ports::{Answer, Partition, Reservation, ReservationKey, Reserved};
+use postrider_core::ports::{
+    Answer, IdempotencyKey, Partition, Reservation, ReservationKey, Reserved,
+};
 use postrider_core::{MessageId, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
@@ -72,8 +74,8 @@ impl FromRequestParts<Shared> for Idempotency {
 }
 
 impl Idempotency {
-    /// The key's hash, scoped; `None` where there is no key.
-    pub(crate) fn hash(&self, principal: Principal) -> Option<[u8; 16]> {
+    /// The key, scoped; `None` where there is none.
+    pub(crate) fn key(&self, principal: Principal) -> Option<IdempotencyKey> {
         let (target, key) = self.given.as_ref()?;
         // Lengths are part of what is hashed, so that no two scopes run into each other.
         let mut hash = Sha256::new();
@@ -81,13 +83,22 @@ impl Idempotency {
         hash.update((target.len() as u64).to_be_bytes());
         hash.update(target);
         hash.update(key);
-        Some(half(hash))
+        Some(IdempotencyKey {
+            hash: half(hash),
+            automatic: self.is_automatic(),
+        })
+    }
+
+    fn is_automatic(&self) -> bool {
+        let given = self.given.as_ref();
+        given.is_some_and(|(_, key)| key.starts_with(AUTO_PREFIX))
     }
 
     pub(crate) fn kept(&self) -> Duration {
-        match &self.given {
-            Some((_, key)) if key.starts_with(AUTO_PREFIX) => AUTO_KEPT,
-            _ => CHOSEN_KEPT,
+        if self.is_automatic() {
+            AUTO_KEPT
+        } else {
+            CHOSEN_KEPT
         }
     }
 }
@@ -214,12 +225,12 @@ where
 {
     let now = state.now();
     let candidate = state.new_id(now);
-    let Some(hash) = idempotency.hash(principal) else {
+    let Some(key) = idempotency.key(principal) else {
         return work(candidate, false).await;
     };
     let key = ReservationKey {
         partition,
-        key: Some(hash),
+        key: Some(key),
         event_id: None,
     };
     let reservation = Reservation {
@@ -282,16 +293,16 @@ mod tests {
             org,
             app: AppId::from_bytes([2; 20]),
         };
-        let base = idempotency("POST /a", "k").hash(operator);
-        assert_eq!(base, idempotency("POST /a", "k").hash(operator));
-        assert_ne!(base, idempotency("POST /a", "k").hash(consumer));
-        assert_ne!(base, idempotency("POST /b", "k").hash(operator));
-        assert_ne!(base, idempotency("POST /a", "l").hash(operator));
+        let base = idempotency("POST /a", "k").key(operator);
+        assert_eq!(base, idempotency("POST /a", "k").key(operator));
+        assert_ne!(base, idempotency("POST /a", "k").key(consumer));
+        assert_ne!(base, idempotency("POST /b", "k").key(operator));
+        assert_ne!(base, idempotency("POST /a", "l").key(operator));
         assert_ne!(
-            idempotency("POST /a", "bk").hash(operator),
-            idempotency("POST /ab", "k").hash(operator)
+            idempotency("POST /a", "bk").key(operator),
+            idempotency("POST /ab", "k").key(operator)
         );
-        assert_eq!(Idempotency { given: None }.hash(operator), None);
+        assert_eq!(Idempotency { given: None }.key(operator), None);
     }
 
     #[test]

@@ -28,7 +28,8 @@ use postrider_core::message::{Event, Item, Trigger, Work};
 use postrider_core::name::EventTypeName;
 use postrider_core::pair::{ChainId, PairKey, PairOutcome, PairState};
 use postrider_core::ports::{
-    Answer, LogRecord, Pack, Partition, Ports, Reservation, ReservationKey, Settlement,
+    Answer, IdempotencyKey, LogRecord, Pack, Partition, Ports, Reservation, ReservationKey,
+    Settlement,
 };
 use postrider_core::time::{Clock, SystemClock, Timestamp};
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -139,7 +140,10 @@ async fn produce(world: Arc<World>, accepted: Sender<Accepted>) {
 async fn accept(world: &World, now: Timestamp, event: Arc<Event>) -> Accepted {
     let key = ReservationKey {
         partition: Partition::App(event.app),
-        key: Some(rand::random()),
+        key: Some(IdempotencyKey {
+            hash: rand::random(),
+            automatic: true,
+        }),
         event_id: None,
     };
     let reservation = Reservation {

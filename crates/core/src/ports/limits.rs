@@ -153,9 +153,18 @@ pub enum Partition {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ReservationKey {
     pub partition: Partition,
-    /// Hash of (who asks, method and path, key).
-    pub key: Option<[u8; 16]>,
+    pub key: Option<IdempotencyKey>,
     pub event_id: Option<Uid>,
+}
+
+/// An idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey {
+    /// Of (who asks, method and path, key).
+    pub hash: [u8; 16],
+    /// Made by a client library, for one call and its repetitions. There is one with nearly every call, and it is soon
+    /// forgotten: a backend may keep these otherwise than those that somebody chose. A hash is of one kind only.
+    pub automatic: bool,
 }
 
 /// A wish to do something once.

@@ -42,8 +42,8 @@ pub use delivery_log::{
     MessageFilter, MessageKey,
 };
 pub use limits::{
-    Answer, BreakerRecord, BreakerState, Claim, Limits, Partition, RateGrant, RateRequest,
-    Reservation, ReservationKey, Reserved, Settlement, TrialEnd, TrialKey,
+    Answer, BreakerRecord, BreakerState, Claim, IdempotencyKey, Limits, Partition, RateGrant,
+    RateRequest, Reservation, ReservationKey, Reserved, Settlement, TrialEnd, TrialKey,
 };
 pub use registry::{AppKey, Changes, Cursor as ChangeCursor, EndpointKey, Registry, RegistryError};
 pub use transfer::{ExportCursor, Exported, Imported, RegistryRecord};

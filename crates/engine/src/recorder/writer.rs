@@ -7,12 +7,16 @@ use futures_util::future::BoxFuture;
 use postrider_core::ports::PortError;
 use prometheus::IntCounter;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 const BATCH: usize = 512;
+/// A store that is asked for so many at once spends little on being asked.
+const ENOUGH: usize = 64;
+/// For how long fewer wait for more: what waits is the acknowledgement, not a delivery.
+const LINGER: Duration = Duration::from_millis(5);
 /// Outcomes that wait while a store takes its time to say that it is away.
 const QUEUE: usize = BATCH * 32;
 /// Records in one call.
@@ -129,6 +133,9 @@ impl<T: Clone + Send + 'static> Task<T> {
                 () = closing.cancelled(), if !queue.is_closed() => { queue.close(); false }
                 () = sleep_until(asked_again), if !self.kept.is_empty() => false,
             };
+            if !ended && !batch.is_empty() && !self.is_behind() {
+                linger(&mut queue, &mut batch, &closing).await;
+            }
             let waiting = self.keep(&mut batch);
             // A store that is away is not asked once more for each outcome.
             if !self.is_behind() || ended || Instant::now() >= asked_again {
@@ -204,6 +211,27 @@ impl<T: Clone + Send + 'static> Task<T> {
             };
             self.kept_bytes -= (self.kind.size)(&record);
             self.kind.dropped.inc();
+        }
+    }
+}
+
+/// Takes what else comes in a moment, where there is little.
+async fn linger<T>(
+    queue: &mut mpsc::Receiver<Entry<T>>,
+    batch: &mut Vec<Entry<T>>,
+    closing: &CancellationToken,
+) {
+    if batch.len() >= ENOUGH {
+        return;
+    }
+    tokio::select! {
+        () = closing.cancelled() => {}
+        () = sleep(LINGER) => {}
+    }
+    while batch.len() < BATCH {
+        match queue.try_recv() {
+            Ok(entry) => batch.push(entry),
+            Err(_) => return,
         }
     }
 }
@@ -303,7 +331,7 @@ mod tests {
         assert!(!writer.write([1, 2]).await);
         assert!(!writer.write([9, 3, 4]).await);
         assert!(writer.is_behind());
-        tokio::time::sleep(PAUSE / 2).await;
+        sleep(PAUSE / 2).await;
         assert_eq!(
             dropped.get(),
             1,

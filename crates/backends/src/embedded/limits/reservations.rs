@@ -27,7 +27,7 @@ fn place(partition: Partition) -> Vec<u8> {
 /// What a reservation is found by; `None` where it stores nothing.
 fn name(key: &ReservationKey) -> Option<Vec<u8>> {
     match (&key.key, &key.event_id) {
-        (Some(key), _) => Some([&[0], &key[..]].concat()),
+        (Some(key), _) => Some([&[0], &key.hash[..]].concat()),
         (None, Some(event_id)) => Some([&[1], event_id.as_str().as_bytes()].concat()),
         (None, None) => None,
     }

@@ -92,21 +92,30 @@ impl Groups {
         link: &Link,
         first: &[Vec<u8>],
     ) -> Result<Vec<(Vec<usize>, T)>, PortError> {
+        match self.run_all(script, link, first).await {
+            (answers, None) => Ok(answers),
+            (answers, Some(error)) if answers.is_empty() => Err(error),
+            (_, Some(error)) => Err(in_part(error)),
+        }
+    }
+
+    /// The same for entries of which some may fail while others are answered; the error holds for all of those.
+    pub(super) async fn run_all<T: FromRedisValue>(
+        self,
+        script: &Atomic,
+        link: &Link,
+        first: &[Vec<u8>],
+    ) -> (Vec<(Vec<usize>, T)>, Option<PortError>) {
         let runs = self
             .groups
             .into_iter()
             .map(|group| group.run(script, link.clone(), first));
-        let outcomes = join_all(runs).await;
         let (mut answers, mut failure) = (Vec::new(), None);
-        for (done, error) in outcomes {
+        for (done, error) in join_all(runs).await {
             answers.extend(done);
-            failure = failure.or(error);
+            failure = graver(failure, error);
         }
-        match failure {
-            None => Ok(answers),
-            Some(error) if answers.is_empty() => Err(error),
-            Some(error) => Err(in_part(error)),
-        }
+        (answers, failure)
     }
 }
 
@@ -161,6 +170,14 @@ impl Chunk {
         let call = script.call(&keys);
         let arguments = first.iter().chain(self.entries.iter().flatten());
         arguments.fold(call, |call, argument| call.arg(argument))
+    }
+}
+
+/// What holds for all that was not answered: where one of two may have changed something, that.
+fn graver(one: Option<PortError>, other: Option<PortError>) -> Option<PortError> {
+    match (one, other) {
+        (Some(one), Some(other)) if one.changed_nothing() => Some(other),
+        (one, other) => one.or(other),
     }
 }
 

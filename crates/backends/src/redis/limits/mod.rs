@@ -5,10 +5,10 @@
 //!
 //! | what | key | holds | is gone |
 //! |---|---|---|---|
-//! | keys kept ≤ 10 min | `{a<app>}ls<window>…` | hashes: the key's hash → reservation | when the last entry expires, to 1 min |
-//! | keys kept ≤ 12 h | `{a<app>}lh<window>…` | the same | to 10 min |
+//! | automatic keys | `{a<app>}i<digest>` | the reservation | to the millisecond |
+//! | chosen keys kept ≤ 12 h | `{a<app>}lh<window>…` | hashes: the key's hash → reservation | when the last entry expires, to 10 min |
 //! | event ids kept ≤ 3 d | `{a<app>}ld<window>…` | hashes: digest → owner, or reservation | to 1 h |
-//! | what is kept longer, or has a long answer | `{a<app>}lx<digest>` | one entry | to the millisecond |
+//! | those that are kept longer, or have a long answer | `{a<app>}lx<digest>` | one entry | to the millisecond |
 //! | pair records kept ≤ 10 min | `{a<app>.<part>}lps<window>…` | hashes: digest → record | to 1 min |
 //! | pair records kept longer | `{a<app>.<part>}lpl<window>…` | the same | to 1 h |
 //! | rates | `{s<digest>}lr` | how far the rate is used up | when it is as good as unused |
@@ -23,14 +23,15 @@
 //! `now`, is the exception: its end is taken as it is.
 //!
 //! **Digests.** Event ids and pairs are stored as 12 bytes of a SHA-256: with 10^9 entries of one window (far more
-//! than there can be) two of them are the same by a chance of 10^-11. Idempotency keys come as 16 bytes; of the body's
-//! hash, which tells mistakes, 8 are kept.
+//! than there can be) two of them are the same by a chance of 10^-11. Of an idempotency key's hash, automatic ones are
+//! stored by 12 bytes, chosen ones by 16; of the body's hash, which tells mistakes, 8 are kept.
 //!
 //! **Lists.** The entries of a call that lie in one slot go in one script, or several of bounded size; slots go side by
 //! side. Where one of these fails after another has succeeded, the call has an unknown end.
 
 mod breakers;
 mod calls;
+mod gathering;
 mod pairs;
 mod rates;
 mod reservations;
@@ -49,6 +50,7 @@ use postrider_core::time::Timestamp;
 use redis::{Cmd, FromRedisValue, RedisError, Value};
 
 use self::breakers::Breakers;
+use self::gathering::Gathering;
 use self::pairs::Pairs;
 use self::rates::Rates;
 use self::reservations::Reservations;
@@ -66,7 +68,8 @@ const PROBE_KEPT: u32 = 1_000;
 #[derive(Debug)]
 pub struct RedisLimits {
     server: Arc<Server>,
-    reservations: Reservations,
+    reservations: Arc<Reservations>,
+    gathering: Arc<Gathering>,
     pairs: Pairs,
     rates: Rates,
     breakers: Breakers,
@@ -77,8 +80,10 @@ impl RedisLimits {
     #[must_use]
     pub fn new(server: Arc<Server>) -> Self {
         let space = server.space();
+        let reservations = Arc::new(Reservations::new(space));
         Self {
-            reservations: Reservations::new(space),
+            gathering: Gathering::new(Arc::clone(&server), Arc::clone(&reservations)),
+            reservations,
             pairs: Pairs::new(space),
             rates: Rates::new(space),
             breakers: Breakers::new(space),
@@ -111,13 +116,10 @@ impl Limits for RedisLimits {
         now: Timestamp,
         reservation: &Reservation,
     ) -> Result<Reserved, PortError> {
-        let reservations = &self.reservations;
         if reservations::is_named(&reservation.key) {
-            let call = reservations.reserve(now, reservation);
-            let answer = self.run(Asked::Write, &call).await?;
-            return reservations::reserved(answer);
+            return self.gathering.reserve(now, reservation.clone()).await;
         }
-        let version: Option<String> = match reservations.version(&reservation.key) {
+        let version: Option<String> = match self.reservations.version(&reservation.key) {
             Some(command) => self.ask(Asked::Read, &command).await?,
             None => None,
         };
@@ -253,6 +255,11 @@ impl Probe for RedisLimits {
 /// has ended, which is what we want.
 fn companion(key: &[u8]) -> Vec<u8> {
     [key, b"."].concat()
+}
+
+fn six_bytes(millis: i64) -> [u8; 6] {
+    let [_, _, bytes @ ..] = millis.max(0).to_be_bytes();
+    bytes
 }
 
 fn corrupt(what: &str) -> PortError {

@@ -7,7 +7,7 @@ use redis::{FromRedisValue, Value};
 use sha2::{Digest, Sha256};
 
 use super::calls::Groups;
-use super::{companion, corrupt, millis};
+use super::{companion, corrupt, millis, six_bytes};
 use crate::redis::keys::{Space, Tag};
 use crate::redis::script::{Atomic, Call};
 use crate::redis::server::Link;
@@ -55,11 +55,6 @@ impl Place {
         ]
         .concat()
     }
-}
-
-fn six_bytes(millis: i64) -> [u8; 6] {
-    let [_, _, bytes @ ..] = millis.max(0).to_be_bytes();
-    bytes
 }
 
 impl Pairs {

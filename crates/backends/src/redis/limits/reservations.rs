@@ -9,7 +9,7 @@ use redis::{Cmd, FromRedisValue, Value};
 use sha2::{Digest, Sha256};
 
 use super::calls::Groups;
-use super::{companion, corrupt, millis};
+use super::{companion, corrupt, millis, six_bytes};
 use crate::redis::keys::{Space, Tag};
 use crate::redis::script::{Atomic, Call};
 use crate::redis::server::Link;
@@ -33,29 +33,31 @@ pub(super) struct Reservations {
     lapse: Atomic,
 }
 
-/// What a reservation is named by, as scripts take it.
-enum Name<'a> {
-    Key(&'a [u8; 16]),
-    EventId(&'a Uid),
-}
+/// What a reservation is named by, as scripts take it: its kind, and a digest.
+struct Name(u8, [u8; 16]);
 
-impl<'a> Name<'a> {
-    fn of(key: &'a ReservationKey) -> Option<Self> {
-        let by_key = key.key.as_ref().map(Name::Key);
-        by_key.or(key.event_id.as_ref().map(Name::EventId))
-    }
-
-    fn arguments(&self) -> [Vec<u8>; 2] {
-        match self {
-            Self::Key(key) => [b"k".to_vec(), key.to_vec()],
-            Self::EventId(event_id) => [b"e".to_vec(), digest(event_id)],
+impl Name {
+    fn of(key: &ReservationKey) -> Option<Self> {
+        match (&key.key, &key.event_id) {
+            (Some(key), _) if key.automatic => Some(Self(b'a', key.hash)),
+            (Some(key), _) => Some(Self(b'c', key.hash)),
+            (None, Some(event_id)) => Some(Self(b'e', digest(event_id))),
+            (None, None) => None,
         }
     }
+
+    /// With the number of the key in whose slot it lies.
+    fn packed(&self, number: usize) -> Vec<u8> {
+        let number = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
+        [&number[..], &[self.0], &self.1].concat()
+    }
 }
 
-/// Event ids are up to 256 bytes long and stored by the million.
-fn digest(event_id: &Uid) -> Vec<u8> {
-    Sha256::digest(event_id.as_str())[..12].to_vec()
+/// Event ids are up to 256 bytes long and stored by the million. Of this, 12 bytes are stored.
+fn digest(event_id: &Uid) -> [u8; 16] {
+    let mut digest = [0; 16];
+    digest[..12].copy_from_slice(&Sha256::digest(event_id.as_str())[..12]);
+    digest
 }
 
 pub(super) const fn is_named(key: &ReservationKey) -> bool {
@@ -81,37 +83,44 @@ impl Reservations {
         self.space.key(&tag, "l", b"")
     }
 
-    /// Where the registry keeps what it knows of an application, its version among it.
-    fn registered(&self, partition: Partition) -> Option<Vec<u8>> {
-        match partition {
-            Partition::Org(_) => None,
-            Partition::App(app) => Some(self.space.key(&Tag::app(app), "r", b"")),
-        }
-    }
-
+    /// Asks for the version alone.
     pub(super) fn version(&self, key: &ReservationKey) -> Option<Cmd> {
-        let registered = self.registered(key.partition)?;
+        let Partition::App(app) = key.partition else {
+            return None;
+        };
         let mut command = redis::cmd("HGET");
+        let registered = self.space.key(&Tag::app(app), "r", b"");
         command.arg(registered).arg("v");
         Some(command)
     }
 
-    pub(super) fn reserve(&self, now: Timestamp, wish: &Reservation) -> Call<'_> {
-        let Reservation { key, .. } = wish;
-        let base = self.base(key.partition);
-        let registered = self.registered(key.partition);
-        // Nothing is stored there, so that an organisation's version is that of nothing.
-        let registered = registered.unwrap_or_else(|| companion(&base));
-        self.reserve
-            .call(&[&base, &registered])
-            .arg(millis(now))
-            .arg(key.key.as_ref().map_or(&[][..], |key| &key[..]))
-            .arg(key.event_id.as_ref().map(digest).unwrap_or_default())
-            .arg(&wish.candidate.as_bytes()[..])
-            .arg(&wish.body[..8])
-            .arg(millis(wish.lease_until))
-            .arg(millis(wish.key_until))
-            .arg(millis(wish.event_id_until))
+    /// What became of each.
+    pub(super) async fn reserve(
+        &self,
+        link: &Link,
+        now: Timestamp,
+        wishes: &[Reservation],
+    ) -> Vec<Result<Reserved, PortError>> {
+        let mut groups = Groups::new(link);
+        for wish in wishes {
+            match Name::of(&wish.key) {
+                Some(name) => groups.add(self.base(wish.key.partition), |number| {
+                    vec![packed_wish(number, &name, wish)]
+                }),
+                None => groups.skip(),
+            }
+        }
+        let first = [millis(now).to_string().into_bytes()];
+        let (answers, failure) = groups.run_all(&self.reserve, link, &first).await;
+        let failure = failure.unwrap_or_else(|| corrupt("a list of reservations"));
+        let mut all = vec![Err(failure); wishes.len()];
+        for (places, some) in answers {
+            let some: Vec<Vec<Value>> = some;
+            for (place, answer) in places.into_iter().zip(some) {
+                all[place] = reserved(answer);
+            }
+        }
+        all
     }
 
     pub(super) async fn complete(
@@ -126,15 +135,8 @@ impl Reservations {
                 continue;
             };
             groups.add(self.base(key.partition), |number| {
-                let [kind, digest] = name.arguments();
-                let message = answer.id.as_bytes().to_vec();
-                vec![
-                    number.to_string().into_bytes(),
-                    kind,
-                    digest,
-                    message,
-                    packed(answer),
-                ]
+                let message = answer.id.as_bytes();
+                vec![[&name.packed(number)[..], &message[..], &packed(answer)].concat()]
             });
         }
         groups.run::<()>(&self.complete, link, &[]).await?;
@@ -142,10 +144,10 @@ impl Reservations {
     }
 
     pub(super) fn release(&self, key: &ReservationKey) -> Option<Call<'_>> {
-        let [kind, digest] = Name::of(key)?.arguments();
+        let name = Name::of(key)?.packed(1);
         let base = self.base(key.partition);
         let keys: [&[u8]; 2] = [&base, &companion(&base)];
-        Some(self.release.call(&keys).arg(kind).arg(digest))
+        Some(self.release.call(&keys).arg(name))
     }
 
     pub(super) fn lapse(
@@ -155,37 +157,58 @@ impl Reservations {
         message: MessageId,
         until: Timestamp,
     ) -> Option<Call<'_>> {
-        let [kind, digest] = Name::of(key)?.arguments();
+        let name = Name::of(key)?.packed(1);
         let base = self.base(key.partition);
         let keys: [&[u8]; 2] = [&base, &companion(&base)];
-        let call = self.lapse.call(&keys).arg(millis(now)).arg(kind);
-        Some(
-            call.arg(digest)
-                .arg(&message.as_bytes()[..])
-                .arg(millis(until)),
-        )
+        let call = self.lapse.call(&keys).arg(millis(now)).arg(name);
+        Some(call.arg(&message.as_bytes()[..]).arg(millis(until)))
     }
+}
+
+const HAS_VERSION: u8 = 1;
+const HAS_EVENT_ID: u8 = 2;
+
+fn packed_wish(number: usize, name: &Name, wish: &Reservation) -> Vec<u8> {
+    let number = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
+    // One that is named by its event id has none besides.
+    let owned = wish.key.event_id.as_ref().filter(|_| name.0 != b'e');
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    let flags = flag(matches!(wish.key.partition, Partition::App(_)), HAS_VERSION)
+        | flag(owned.is_some(), HAS_EVENT_ID);
+    let owned = owned.map(digest).unwrap_or_default();
+    [
+        &number[..],
+        &[flags, name.0],
+        &name.1,
+        &owned[..12],
+        wish.candidate.as_bytes(),
+        &wish.body[..8],
+        &six_bytes(millis(wish.lease_until)),
+        &six_bytes(millis(wish.key_until)),
+        &six_bytes(millis(wish.event_id_until)),
+    ]
+    .concat()
 }
 
 /// When, status and body: what scripts pass through as it is.
 fn packed(answer: &Answer) -> Vec<u8> {
-    let at = answer.at.as_millis().to_be_bytes();
+    let at = six_bytes(millis(answer.at));
     [&at[..], &answer.status.to_be_bytes(), &answer.body].concat()
 }
 
 fn unpacked(id: MessageId, packed: &[u8]) -> Option<Answer> {
-    let (at, rest) = packed.split_first_chunk::<8>()?;
+    let ([a, b, c, d, e, f], rest) = packed.split_first_chunk::<6>()?;
     let (status, body) = rest.split_first_chunk::<2>()?;
     Some(Answer {
         id,
-        at: Timestamp::from_millis(i64::from_be_bytes(*at)),
+        at: Timestamp::from_millis(i64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f])),
         status: u16::from_be_bytes(*status),
         body: Bytes::copy_from_slice(body),
     })
 }
 
-/// The answer of the script, whose first value tells its kind.
-pub(super) fn reserved(answer: Vec<Value>) -> Result<Reserved, PortError> {
+/// The answer of the script, whose first value tells its kind. One that cannot be read, there or here, is corrupt.
+fn reserved(answer: Vec<Value>) -> Result<Reserved, PortError> {
     read(answer).ok_or_else(|| corrupt("a reservation"))
 }
 

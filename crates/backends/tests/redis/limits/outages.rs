@@ -7,8 +7,8 @@ use postrider_backends::redis::{Options, RedisLimits};
 use postrider_core::id::{AppId, EndpointId, MessageId};
 use postrider_core::pair::{ChainId, PairKey, PairOutcome, PairState, Verdict};
 use postrider_core::ports::{
-    BreakerRecord, BreakerState, Claim, Limits, Partition, PortError, Probe, RateRequest,
-    Reservation, ReservationKey, Reserved, Settlement,
+    BreakerRecord, BreakerState, Claim, IdempotencyKey, Limits, Partition, PortError, Probe,
+    RateRequest, Reservation, ReservationKey, Reserved, Settlement,
 };
 use postrider_core::time::Timestamp;
 use redis::Cmd;
@@ -21,7 +21,10 @@ fn wish(now: Timestamp) -> Reservation {
     Reservation {
         key: ReservationKey {
             partition: Partition::App(AppId::new(now, rand::random())),
-            key: Some(rand::random()),
+            key: Some(IdempotencyKey {
+                hash: rand::random(),
+                automatic: true,
+            }),
             event_id: None,
         },
         candidate: MessageId::new(now, rand::random()),
@@ -390,7 +393,7 @@ async fn what_cannot_be_read_is_corrupt() {
     limits.take(now, &some_permits()).await.unwrap();
     let set = limits.set_breaker(endpoint, &record, None, now + KEPT);
     assert!(set.await.unwrap());
-    for mark in ["ls", "lps", "lr", "lb"] {
+    for mark in ["i", "lps", "lr", "lb"] {
         spoil(&place, mark).await;
     }
     let answers = [

@@ -1,16 +1,18 @@
 -- KEYS: where reservations lie
--- ARGV: 'k' or 'e' for a name by key or by event id, the name's digest
+-- ARGV: the name, packed
 
 local now = clock()
-local name = ARGV[2]
-local stored = look(name, ARGV[1] == 'k' and OF_KEYS or OF_EVENT_IDS, now)
+local _, kind, padded = struct.unpack(NAME, ARGV[1])
+local digest = digest_of(kind, padded)
+base = KEYS[1]
+local stored = look(kind, digest, now)
 if stored and stored.kind == PENDING then
     if stored.event_id ~= '' then
-        local entry = look(stored.event_id, OF_EVENT_IDS, now)
+        local entry = look('e', stored.event_id, now)
         if entry and entry.message == stored.message then
-            remove(stored.event_id, entry)
+            remove('e', stored.event_id, entry)
         end
     end
-    remove(name, stored)
+    remove(kind, digest, stored)
 end
 return redis.status_reply('OK')

@@ -1,73 +1,129 @@
--- KEYS: where reservations lie; the application's record in the registry, or in an organisation nothing
--- ARGV: the caller's time, the key's digest or '', the event id's digest or '', the candidate, 8 bytes of the body's
--- hash, until when it is to be leased, until when the key and the event id are to be kept
+-- KEYS: where reservations lie, each once
+-- ARGV: the caller's time; then the wishes, packed: the number of its key, HAS_VERSION and HAS_EVENT_ID, the kind and the
+-- digest of its name, the event id's digest, the candidate, 8 bytes of the body's hash, until when it is to be leased, until
+-- when the key and the event id are to be kept. Returns for each what was found.
 
-local FRESH, RESUME, IN_PROGRESS, ANSWERED, KEY_REUSED, EVENT_ID_TAKEN = 0, 1, 2, 3, 4, 5
+local FRESH, RESUME, IN_PROGRESS, ANSWERED, KEY_REUSED, EVENT_ID_TAKEN, UNREADABLE = 0, 1, 2, 3, 4, 5, 6
+local HAS_VERSION, HAS_EVENT_ID = 1, 2
 
 local SAME_LEASE = 15000 -- core's `Reservation::SAME_LEASE`
 
 local now = clock()
 local offset = ahead(now, tonumber(ARGV[1]))
-local key, event_id, candidate, body = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local lease = storable(tonumber(ARGV[6]) + offset)
-local key_kept = storable(tonumber(ARGV[7]) + offset)
-local event_id_kept = storable(tonumber(ARGV[8]) + offset)
+local versions = {}
 
-local by_key = key ~= ''
-local name = by_key and key or event_id
-local classes = by_key and OF_KEYS or OF_EVENT_IDS
-local name_kept = by_key and key_kept or event_id_kept
-
-local function version()
-    return redis.call('HGET', KEYS[2], 'v') or '0'
+-- Of the application, as the registry has it.
+local function version(wish)
+    if not wish.has_version then
+        return '0'
+    end
+    if not versions[base] then
+        versions[base] = redis.call('HGET', string.sub(base, 1, -2) .. 'r', 'v') or '0'
+    end
+    return versions[base]
 end
 
-local function prolong_event_id(stored)
-    local entry = look(stored.event_id, OF_EVENT_IDS, now)
-    if entry and entry.message == stored.message and entry.kept < event_id_kept then
-        local value = owner(event_id_kept, entry.message)
-        store(stored.event_id, OF_EVENT_IDS, now, event_id_kept, value, entry)
+local function prolong_event_id(stored, until_when)
+    local entry = look('e', stored.event_id, now)
+    if entry and entry.message == stored.message and entry.kept < until_when then
+        store('e', stored.event_id, now, until_when, owner(until_when, entry.message), entry)
     end
 end
 
-local function resume(stored)
-    local kept = math.max(stored.kept, name_kept)
-    local value = pending(kept, stored.message, body, lease, stored.event_id)
-    store(name, classes, now, kept, value, stored)
+local function resume(wish, stored)
+    local kept = math.max(stored.kept, wish.kept)
+    local value = pending(kept, stored.message, wish.body, wish.lease, stored.event_id)
+    store(wish.kind, wish.digest, now, kept, value, stored)
     if stored.event_id ~= '' then
-        prolong_event_id(stored)
+        prolong_event_id(stored, wish.event_id_kept)
     end
-    return { RESUME, stored.message, version() }
+    return { RESUME, stored.message, version(wish) }
 end
 
-local stored = look(name, classes, now)
-if stored and stored.kept > now and stored.kind ~= OWNER then
-    if stored.body ~= body then
+local function found(wish, stored)
+    if stored.body ~= wish.body then
         return { KEY_REUSED }
     end
     if stored.kind == DONE then
         return { ANSWERED, stored.message, stored.answer }
     end
-    if stored.lease > now then
-        -- The client repeats what was under way when a connection broke: it is the first to be told.
-        if stored.message == candidate and stored.lease <= lease + SAME_LEASE then
-            return { FRESH, version() }
-        end
-        return { IN_PROGRESS, stored.lease - offset }
+    if stored.lease <= now then
+        return resume(wish, stored)
     end
-    return resume(stored)
+    -- The client repeats what was under way when a connection broke: it is the first to be told.
+    if stored.message == wish.candidate and stored.lease <= wish.lease + SAME_LEASE then
+        return { FRESH, version(wish) }
+    end
+    return { IN_PROGRESS, stored.lease - offset }
 end
 
-local taken = stored
-if by_key then
-    taken = event_id ~= '' and look(event_id, OF_EVENT_IDS, now)
-end
-if taken and taken.kept > now then
-    return { EVENT_ID_TAKEN, taken.message }
+local function value_of(wish)
+    return pending(wish.kept, wish.candidate, wish.body, wish.lease, wish.owned)
 end
 
-store(name, classes, now, name_kept, pending(name_kept, candidate, body, lease, by_key and event_id or ''), stored)
-if by_key and event_id ~= '' then
-    store(event_id, OF_EVENT_IDS, now, event_id_kept, owner(event_id_kept, candidate), taken)
+-- The one look that nearly all need: whether there is anything, and where there is nothing the new one.
+local function reserve_alone(wish)
+    local value = redis.call('SET', alone('a', wish.digest), value_of(wish), 'NX', 'GET', 'PXAT', wish.kept)
+    return value and read(value)
 end
-return { FRESH, version() }
+
+local function reserve(wish)
+    local at_once = wish.kind == 'a' and wish.owned == '' and wish.kept > now
+    local stored
+    if at_once then
+        stored = reserve_alone(wish)
+    else
+        stored = look(wish.kind, wish.digest, now)
+    end
+    if stored and stored.kept > now and stored.kind ~= OWNER then
+        return found(wish, stored)
+    end
+    if at_once and not stored then
+        return { FRESH, version(wish) }
+    end
+    local taken = stored
+    if wish.kind ~= 'e' then
+        taken = wish.owned ~= '' and look('e', wish.owned, now)
+    end
+    if taken and taken.kept > now then
+        return { EVENT_ID_TAKEN, taken.message }
+    end
+    store(wish.kind, wish.digest, now, wish.kept, value_of(wish), stored)
+    if wish.owned ~= '' then
+        store('e', wish.owned, now, wish.event_id_kept, owner(wish.event_id_kept, wish.candidate), taken)
+    end
+    return { FRESH, version(wish) }
+end
+
+local function unpacked(packed)
+    local key, flags, kind, digest, event_id, candidate, body, lease, key_kept, event_id_kept =
+        struct.unpack(WISH, packed)
+    base = KEYS[key]
+    event_id_kept = storable(event_id_kept + offset)
+    return {
+        kind = kind,
+        digest = digest_of(kind, digest),
+        owned = flags >= HAS_EVENT_ID and event_id or '',
+        has_version = flags % 2 == HAS_VERSION,
+        candidate = candidate,
+        body = body,
+        lease = storable(lease + offset),
+        kept = kind == 'e' and event_id_kept or storable(key_kept + offset),
+        event_id_kept = event_id_kept,
+    }
+end
+
+local answers = {}
+for at = 2, #ARGV do
+    local succeeded, answer = pcall(reserve, unpacked(ARGV[at]))
+    if not succeeded then
+        -- What cannot be read is the trouble of whoever asked for it. Redis makes text of an error that is caught.
+        local cause = type(answer) == 'table' and answer.err or answer
+        if not string.find(cause, 'CORRUPT', 1, true) then
+            error({ err = cause })
+        end
+        answer = { UNREADABLE }
+    end
+    answers[at - 1] = answer
+end
+return answers

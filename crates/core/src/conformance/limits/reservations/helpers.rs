@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::conformance::stage::{LONG, Stage, together};
 use crate::id::MessageId;
 use crate::name::Uid;
-use crate::ports::{Answer, Partition, Reservation, ReservationKey, Reserved};
+use crate::ports::{Answer, IdempotencyKey, Partition, Reservation, ReservationKey, Reserved};
 use crate::time::Timestamp;
 
 pub(super) fn event_id(text: &str) -> Uid {
@@ -20,16 +20,21 @@ impl Stage<'_> {
         Partition::App(self.chance.app(now))
     }
 
-    pub(crate) fn key(&mut self) -> [u8; 16] {
+    /// Of either kind: the table is the same for both.
+    pub(crate) fn key(&mut self) -> IdempotencyKey {
         let bytes = self.chance.bytes(16);
-        bytes[..].try_into().unwrap()
+        let hash: [u8; 16] = bytes[..].try_into().unwrap();
+        IdempotencyKey {
+            hash,
+            automatic: hash[0].is_multiple_of(2),
+        }
     }
 
     /// A wish that stays leased and remembered for as long as the case runs.
     pub(crate) fn wish(
         &mut self,
         partition: Partition,
-        key: Option<[u8; 16]>,
+        key: Option<IdempotencyKey>,
         event: Option<&str>,
     ) -> Reservation {
         let now = self.now();
