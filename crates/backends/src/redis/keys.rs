@@ -24,6 +24,11 @@ impl Space {
         [space, b"{", tag, b"}", kind.as_bytes(), rest].concat()
     }
 
+    /// A key that stands by itself, in any slot: as short as can be.
+    pub(super) fn bare(&self, kind: &str, digest: &[u8]) -> Vec<u8> {
+        [self.0.as_bytes(), kind.as_bytes(), digest].concat()
+    }
+
     /// The name of a channel.
     pub(super) fn channel(&self, name: &str) -> String {
         format!("{}{name}", self.0)

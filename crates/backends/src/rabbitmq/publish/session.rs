@@ -1,5 +1,7 @@
 //! What is done with one connection for publishing, as long as it lives.
 
+use std::collections::VecDeque;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use lapin::Event;
 use postrider_core::envelope;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -24,6 +26,10 @@ use super::{Job, State, blocked_text};
 
 /// Packs that may be under way at once, over all destinations.
 const MAX_LANES: usize = 48;
+/// Of these, those that are not late: what is under way makes what waits gather into larger packs, over all destinations. A
+/// pack that is late holds up its own destination alone.
+const AT_ONCE: usize = 4;
+const LATE: Duration = Duration::from_millis(20);
 /// Jobs looked at before packs are formed.
 const BATCH: usize = 256;
 /// How often is looked for what no event tells.
@@ -48,6 +54,8 @@ pub(super) struct Session<'a> {
     /// Lanes that are idle, under way or being opened.
     lanes: usize,
     under_way: FuturesUnordered<BoxFuture<'a, Done>>,
+    /// When the packs that are under way left, the oldest first.
+    left: VecDeque<Instant>,
     is_declaring: bool,
     /// Neither is to be tried in vain all the time.
     declare_again: Option<Instant>,
@@ -58,7 +66,7 @@ pub(super) struct Session<'a> {
 /// Something that was under way has ended.
 enum Done {
     Opened(Result<Lane, String>),
-    Published(Destination, Vec<CallId>, Landed),
+    Published(Instant, Destination, Vec<CallId>, Landed),
     Declared(Result<(), String>),
 }
 
@@ -79,6 +87,7 @@ impl<'a> Session<'a> {
             idle: Vec::new(),
             lanes: 0,
             under_way: FuturesUnordered::new(),
+            left: VecDeque::new(),
             is_declaring: false,
             declare_again: None,
             open_again: None,
@@ -99,6 +108,7 @@ impl<'a> Session<'a> {
         let mut batch = Vec::with_capacity(BATCH);
         let end = loop {
             self.send();
+            let one_is_late = self.one_is_late();
             tokio::select! {
                 Some(done) = self.under_way.next() => self.done(done),
                 taken = jobs.recv_many(&mut batch, BATCH) => {
@@ -109,6 +119,7 @@ impl<'a> Session<'a> {
                 }
                 Some(event) = events.next() => self.heard(event),
                 _ = tick.tick() => self.look(),
+                () = one_is_late => {}
                 () = closing.cancelled() => {
                     self.finish(jobs).await;
                     break End::Closed;
@@ -140,9 +151,29 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The oldest of those packs that keep others from leaving.
+    fn in_the_way(&self) -> Option<Instant> {
+        let deadline = Instant::now().checked_sub(LATE)?;
+        let late = self.left.partition_point(|left| *left <= deadline);
+        let is_full = self.left.len() - late >= AT_ONCE;
+        is_full.then(|| self.left[late])
+    }
+
+    /// Completes when one more may leave for that reason.
+    fn one_is_late(&self) -> impl Future<Output = ()> + use<> {
+        let waits = self.groups.waiting() > 0;
+        let late = self.in_the_way().filter(|_| waits).map(|left| left + LATE);
+        async move {
+            match late {
+                Some(late) => sleep_until(late).await,
+                None => pending().await,
+            }
+        }
+    }
+
     /// Starts whatever may start.
     fn send(&mut self) {
-        while self.groups.waiting() > 0 {
+        while self.groups.waiting() > 0 && self.in_the_way().is_none() {
             let Some(lane) = self.idle.pop() else {
                 self.open_lane();
                 return;
@@ -152,10 +183,12 @@ impl<'a> Session<'a> {
                 return;
             };
             let (message, calls) = packed(pieces);
+            let left = Instant::now();
+            self.left.push_back(left);
             let patience = self.confirm_timeout;
             let publish = async move {
                 let landed = lane.publish(destination, &message, patience).await;
-                Done::Published(destination, calls, landed)
+                Done::Published(left, destination, calls, landed)
             };
             self.under_way.push(publish.boxed());
         }
@@ -187,7 +220,12 @@ impl<'a> Session<'a> {
                 self.open_again = Some(Instant::now() + TICK);
                 warn!(cause, "RabbitMQ opens no channel for publishing");
             }
-            Done::Published(destination, calls, landed) => self.landed(destination, &calls, landed),
+            Done::Published(left, destination, calls, landed) => {
+                if let Ok(place) = self.left.binary_search(&left) {
+                    self.left.remove(place);
+                }
+                self.landed(destination, &calls, landed);
+            }
             Done::Declared(result) => {
                 self.is_declaring = false;
                 // What went wrong is told by whoever declares.

@@ -47,10 +47,10 @@ fn an_application_has_two_shards_and_every_pair_occurs() {
         for salt in 0..16u8 {
             let mut bytes = [app; 20];
             bytes[19] = salt;
-            let shards: HashSet<u8> = (0..64u8)
+            let shards: HashSet<u8> = (0..=255u8)
                 .map(|message| one_of_two(&bytes, &[message; 20], SHARDS))
                 .collect();
-            assert_eq!(shards.len(), 2, "64 messages go to exactly two shards");
+            assert_eq!(shards.len(), 2, "256 messages go to exactly two shards");
             let mut pair: Vec<u8> = shards.into_iter().collect();
             pair.sort_unstable();
             *pairs.entry(pair).or_insert(0) += 1;
@@ -59,6 +59,19 @@ fn an_application_has_two_shards_and_every_pair_occurs() {
     assert_eq!(pairs.len(), 28, "all pairs of eight");
     let (least, most) = (pairs.values().min().unwrap(), pairs.values().max().unwrap());
     assert!(most < &(least * 2), "spread evenly: {least} to {most}");
+}
+
+/// So do those that one moment brings; a little later it is the other shard's turn.
+#[test]
+fn messages_of_a_quarter_of_a_second_share_a_shard() {
+    let of = |millis: u64| {
+        let at = samples::NOW + Duration::from_millis(millis);
+        let message = MessageId::new(at, [millis as u8; 15]);
+        one_of_two(&[7; 20], message.as_bytes(), SHARDS)
+    };
+    let turns: Vec<u8> = (0..4_000).step_by(4).map(of).collect();
+    let changes = turns.windows(2).filter(|two| two[0] != two[1]).count();
+    assert!((15..=17).contains(&changes), "{changes} in four seconds");
 }
 
 #[test]

@@ -24,7 +24,7 @@ struct Group {
 struct Chunk {
     keys: Vec<Vec<u8>>,
     numbers: HashMap<Vec<u8>, usize>,
-    entries: Vec<Vec<Vec<u8>>>,
+    entries: Vec<Vec<u8>>,
     /// The place in the list of each entry.
     places: Vec<usize>,
 }
@@ -53,13 +53,21 @@ impl Groups {
         }
     }
 
-    /// Adds the next entry of the list; `arguments` is given the number that `key` has within its call.
-    pub(super) fn add(&mut self, key: Vec<u8>, arguments: impl FnOnce(usize) -> Vec<Vec<u8>>) {
+    /// Adds the next entry of the list. `argument` is given the numbers that `key` and `own`, a key in the same slot, have
+    /// within its call, as scripts unpack them.
+    pub(super) fn add(
+        &mut self,
+        key: Vec<u8>,
+        own: Vec<u8>,
+        argument: impl FnOnce(&[u8; 4]) -> Vec<u8>,
+    ) {
         let place = self.count;
         self.count += 1;
         let chunk = self.group(&key).room();
-        let number = chunk.number(key);
-        chunk.entries.push(arguments(number));
+        let numbers = [chunk.number(key), chunk.number(own)];
+        let [[a, b], [c, d]] =
+            numbers.map(|number| u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes());
+        chunk.entries.push(argument(&[a, b, c, d]));
         chunk.places.push(place);
     }
 
@@ -168,7 +176,7 @@ impl Chunk {
             .map(Vec::as_slice)
             .collect();
         let call = script.call(&keys);
-        let arguments = first.iter().chain(self.entries.iter().flatten());
+        let arguments = first.iter().chain(&self.entries);
         arguments.fold(call, |call, argument| call.arg(argument))
     }
 }
@@ -182,7 +190,7 @@ fn graver(one: Option<PortError>, other: Option<PortError>) -> Option<PortError>
 }
 
 /// An error after which something was changed all the same.
-fn in_part(error: PortError) -> PortError {
+pub(super) fn in_part(error: PortError) -> PortError {
     match error {
         PortError::Unavailable { part, cause } | PortError::Full { part, cause } => {
             PortError::Unknown { part, cause }
@@ -198,9 +206,7 @@ mod tests {
     fn cut(by_slot: bool, keys: &[&str]) -> Vec<Vec<Vec<usize>>> {
         let mut groups = Groups::by(by_slot);
         for key in keys {
-            groups.add(key.as_bytes().to_vec(), |number| {
-                vec![vec![u8::try_from(number).unwrap()]]
-            });
+            groups.add((*key).into(), b"own".to_vec(), |numbers| numbers.to_vec());
         }
         let places = |group: &Group| {
             group

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::PART;
+use super::clock::ServerClock;
 use super::reservations::Reservations;
 use crate::redis::server::Server;
 
@@ -30,6 +31,7 @@ const LATE: Duration = Duration::from_millis(20);
 pub(super) struct Gathering {
     server: Arc<Server>,
     reservations: Arc<Reservations>,
+    clock: Arc<ServerClock>,
     state: Mutex<State>,
 }
 
@@ -47,10 +49,15 @@ struct Waiting {
 }
 
 impl Gathering {
-    pub(super) fn new(server: Arc<Server>, reservations: Arc<Reservations>) -> Arc<Self> {
+    pub(super) fn new(
+        server: Arc<Server>,
+        reservations: Arc<Reservations>,
+        clock: Arc<ServerClock>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             server,
             reservations,
+            clock,
             state: Mutex::default(),
         })
     }
@@ -130,9 +137,15 @@ impl Gathering {
         now: Timestamp,
         wishes: &[Reservation],
     ) -> Vec<Result<Reserved, PortError>> {
-        match self.server.link(PART).await {
-            Ok(link) => self.reservations.reserve(&link, now, wishes).await,
-            Err(error) => vec![Err(error); wishes.len()],
+        let link = match self.server.link(PART).await {
+            Ok(link) => link,
+            Err(error) => return vec![Err(error); wishes.len()],
+        };
+        let offset = self.clock.ahead_of(now);
+        let asked = self.reservations.reserve(&link, now, offset, wishes);
+        if self.clock.is_stale() {
+            return tokio::join!(asked, self.clock.look(&link)).0;
         }
+        asked.await
     }
 }

@@ -5,17 +5,18 @@
 //!
 //! | what | key | holds | is gone |
 //! |---|---|---|---|
-//! | automatic keys | `{a<app>}i<digest>` | the reservation | to the millisecond |
+//! | automatic keys | `i<digest>`, in a Cluster `{a<app>}i<digest>` | the reservation | to the millisecond |
 //! | chosen keys kept ≤ 12 h | `{a<app>}lh<window>…` | hashes: the key's hash → reservation | when the last entry expires, to 10 min |
 //! | event ids kept ≤ 3 d | `{a<app>}ld<window>…` | hashes: digest → owner, or reservation | to 1 h |
 //! | those that are kept longer, or have a long answer | `{a<app>}lx<digest>` | one entry | to the millisecond |
-//! | pair records kept ≤ 10 min | `{a<app>.<part>}lps<window>…` | hashes: digest → record | to 1 min |
-//! | pair records kept longer | `{a<app>.<part>}lpl<window>…` | the same | to 1 h |
+//! | pair records kept ≤ 10 min | `p<digest>`, in a Cluster `{a<app>.<part>}p<digest>` | the record | to the millisecond |
+//! | pair records kept longer | `{a<app>.<part>}lpl<window>…` | hashes: digest → record | to 1 h |
 //! | rates | `{s<digest>}lr` | how far the rate is used up | when it is as good as unused |
 //! | breakers | `{e<endpoint>}lb` | version and record | when it was to be kept no longer |
 //! | trials | `{s<key>}lt` | how many have begun and were not ended | the same |
 //!
-//! `lua/entries.lua` says why there are windows. An entry counts as absent from its own end on, whatever its hash does.
+//! There are two of the records with a key of their own for nearly every event, for ten minutes: they are written by one plain
+//! command each, which costs a fifth of a script's step. `lua/entries.lua` says why all others lie in windows. An entry counts as absent from its own end on, whatever its hash does.
 //!
 //! **Time.** The server's clock counts, the one clock of a fleet. A time in an argument counts as a distance from
 //! `now`; a time that is returned is converted back. Clocks that differ by less than 2 s count as the same, so
@@ -31,6 +32,7 @@
 
 mod breakers;
 mod calls;
+mod clock;
 mod gathering;
 mod pairs;
 mod rates;
@@ -50,6 +52,7 @@ use postrider_core::time::Timestamp;
 use redis::{Cmd, FromRedisValue, RedisError, Value};
 
 use self::breakers::Breakers;
+use self::clock::ServerClock;
 use self::gathering::Gathering;
 use self::pairs::Pairs;
 use self::rates::Rates;
@@ -70,6 +73,7 @@ pub struct RedisLimits {
     server: Arc<Server>,
     reservations: Arc<Reservations>,
     gathering: Arc<Gathering>,
+    clock: Arc<ServerClock>,
     pairs: Pairs,
     rates: Rates,
     breakers: Breakers,
@@ -81,8 +85,14 @@ impl RedisLimits {
     pub fn new(server: Arc<Server>) -> Self {
         let space = server.space();
         let reservations = Arc::new(Reservations::new(space));
+        let clock = Arc::new(ServerClock::default());
         Self {
-            gathering: Gathering::new(Arc::clone(&server), Arc::clone(&reservations)),
+            gathering: Gathering::new(
+                Arc::clone(&server),
+                Arc::clone(&reservations),
+                Arc::clone(&clock),
+            ),
+            clock,
             reservations,
             pairs: Pairs::new(space),
             rates: Rates::new(space),
@@ -119,11 +129,12 @@ impl Limits for RedisLimits {
         if reservations::is_named(&reservation.key) {
             return self.gathering.reserve(now, reservation.clone()).await;
         }
-        let version: Option<String> = match self.reservations.version(&reservation.key) {
+        let version: Option<String> = match self.reservations.version(reservation.key.partition) {
             Some(command) => self.ask(Asked::Read, &command).await?,
             None => None,
         };
-        reservations::fresh(version.as_deref())
+        let version = reservations::read_version(version.as_deref())?;
+        Ok(Reserved::Fresh { version })
     }
 
     async fn complete(
@@ -136,7 +147,8 @@ impl Limits for RedisLimits {
     }
 
     async fn release(&self, key: &ReservationKey) -> Result<(), PortError> {
-        match self.reservations.release(key) {
+        let link = self.link().await?;
+        match self.reservations.release(&link, key) {
             Some(call) => self.run(Asked::Write, &call).await,
             None => Ok(()),
         }
@@ -149,7 +161,8 @@ impl Limits for RedisLimits {
         message: MessageId,
         until: Timestamp,
     ) -> Result<(), PortError> {
-        match self.reservations.lapse(now, key, message, until) {
+        let link = self.link().await?;
+        match self.reservations.lapse(&link, now, key, message, until) {
             Some(call) => self.run(Asked::Write, &call).await,
             None => Ok(()),
         }
@@ -162,7 +175,12 @@ impl Limits for RedisLimits {
 
     async fn settle(&self, now: Timestamp, settlements: Vec<Settlement>) -> Result<(), PortError> {
         let link = self.link().await?;
-        self.pairs.settle(&link, now, &settlements).await
+        let offset = self.clock.ahead_of(now);
+        let settled = self.pairs.settle(&link, now, offset, &settlements);
+        if self.clock.is_stale() {
+            return tokio::join!(settled, self.clock.look(&link)).0;
+        }
+        settled.await
     }
 
     async fn open_chain(
@@ -172,12 +190,14 @@ impl Limits for RedisLimits {
         chain: ChainId,
         keep_until: Timestamp,
     ) -> Result<(), PortError> {
-        let call = self.pairs.open_chain(now, &pair, chain, keep_until);
+        let link = self.link().await?;
+        let call = self.pairs.open_chain(&link, now, &pair, chain, keep_until);
         self.run(Asked::Write, &call).await
     }
 
     async fn pair(&self, now: Timestamp, pair: PairKey) -> Result<Option<PairRecord>, PortError> {
-        let call = self.pairs.pair(now, &pair);
+        let link = self.link().await?;
+        let call = self.pairs.pair(&link, now, &pair);
         let found: Vec<Value> = self.run(Asked::Read, &call).await?;
         pairs::record(&found)
     }

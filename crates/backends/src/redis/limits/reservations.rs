@@ -1,15 +1,20 @@
 //! Idempotency keys and event ids.
 
+use std::collections::{HashMap, HashSet};
+
 use bytes::Bytes;
+use futures_util::future::join_all;
 use postrider_core::id::MessageId;
 use postrider_core::name::Uid;
 use postrider_core::ports::{Answer, Partition, PortError, Reservation, ReservationKey, Reserved};
 use postrider_core::time::Timestamp;
-use redis::{Cmd, FromRedisValue, Value};
+use redis::aio::ConnectionLike as _;
+use redis::{Cmd, FromRedisValue, RedisResult, Value};
 use sha2::{Digest, Sha256};
 
-use super::calls::Groups;
-use super::{companion, corrupt, millis, six_bytes};
+use super::calls::{Groups, in_part};
+use super::{PART, companion, corrupt, millis, six_bytes};
+use crate::redis::error::{Asked, told};
 use crate::redis::keys::{Space, Tag};
 use crate::redis::script::{Atomic, Call};
 use crate::redis::server::Link;
@@ -46,12 +51,14 @@ impl Name {
         }
     }
 
-    /// With the number of the key in whose slot it lies.
-    fn packed(&self, number: usize) -> Vec<u8> {
-        let number = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
-        [&number[..], &[self.0], &self.1].concat()
+    /// With the numbers of its keys.
+    fn packed(&self, numbers: &[u8; 4]) -> Vec<u8> {
+        [&numbers[..], &[self.0], &self.1].concat()
     }
 }
+
+/// Where the scripts of one reservation find their keys.
+const ALONE: &[u8; 4] = &[0, 1, 0, 2];
 
 /// Event ids are up to 256 bytes long and stored by the million. Of this, 12 bytes are stored.
 fn digest(event_id: &Uid) -> [u8; 16] {
@@ -75,17 +82,31 @@ impl Reservations {
         }
     }
 
-    fn base(&self, partition: Partition) -> Vec<u8> {
-        let tag = match partition {
+    fn tag(partition: Partition) -> Tag {
+        match partition {
             Partition::Org(org) => Tag::org(org),
             Partition::App(app) => Tag::app(app),
+        }
+    }
+
+    /// What the names of windows begin with, and an automatic key's own key; for others once more the first.
+    fn keys(&self, link: &Link, partition: Partition, name: &Name) -> [Vec<u8>; 2] {
+        let base = self.space.key(&Self::tag(partition), "l", b"");
+        if name.0 != b'a' {
+            return [base.clone(), base];
+        }
+        let own = if link.is_cluster() {
+            self.space.key(&Self::tag(partition), "i", &name.1[..12])
+        } else {
+            // It need not share a slot with anything.
+            self.space.bare("i", &scoped(partition, &name.1))
         };
-        self.space.key(&tag, "l", b"")
+        [base, own]
     }
 
     /// Asks for the version alone.
-    pub(super) fn version(&self, key: &ReservationKey) -> Option<Cmd> {
-        let Partition::App(app) = key.partition else {
+    pub(super) fn version(&self, partition: Partition) -> Option<Cmd> {
+        let Partition::App(app) = partition else {
             return None;
         };
         let mut command = redis::cmd("HGET");
@@ -99,28 +120,136 @@ impl Reservations {
         &self,
         link: &Link,
         now: Timestamp,
+        offset: Option<i64>,
         wishes: &[Reservation],
     ) -> Vec<Result<Reserved, PortError>> {
-        let mut groups = Groups::new(link);
-        for wish in wishes {
-            match Name::of(&wish.key) {
-                Some(name) => groups.add(self.base(wish.key.partition), |number| {
-                    vec![packed_wish(number, &name, wish)]
+        let (found, versions) = tokio::join!(
+            self.found(link, now, offset, wishes),
+            self.versions(link, wishes)
+        );
+        let with_version = |(wish, found): (&Reservation, Result<Found, PortError>)| {
+            let version = || match versions.get(&wish.key.partition) {
+                Some(version) => version.clone().map_err(in_part),
+                None => Ok(0),
+            };
+            match found? {
+                Found::Fresh => Ok(Reserved::Fresh {
+                    version: version()?,
                 }),
-                None => groups.skip(),
+                Found::Resume(first) => Ok(Reserved::Resume {
+                    first,
+                    version: version()?,
+                }),
+                Found::Other(reserved) => Ok(reserved),
+            }
+        };
+        wishes.iter().zip(found).map(with_version).collect()
+    }
+
+    /// Of all applications that are named.
+    async fn versions(
+        &self,
+        link: &Link,
+        wishes: &[Reservation],
+    ) -> HashMap<Partition, Result<u64, PortError>> {
+        let partitions: HashSet<Partition> = wishes.iter().map(|wish| wish.key.partition).collect();
+        let asked = partitions.into_iter().filter_map(|partition| {
+            let command = self.version(partition)?;
+            let mut link = link.clone();
+            Some(async move {
+                let version: RedisResult<Option<String>> = command.query_async(&mut link).await;
+                let version = version.map_err(|error| told(PART, Asked::Read, &error));
+                let version = version.and_then(|version| read_version(version.as_deref()));
+                (partition, version)
+            })
+        });
+        join_all(asked).await.into_iter().collect()
+    }
+
+    /// What is stored under each name; where nothing is, the new one, at once.
+    async fn found(
+        &self,
+        link: &Link,
+        now: Timestamp,
+        offset: Option<i64>,
+        wishes: &[Reservation],
+    ) -> Vec<Result<Found, PortError>> {
+        let mut all: Vec<Option<Result<Found, PortError>>> = vec![None; wishes.len()];
+        if let Some(offset) = offset.filter(|_| !link.is_cluster()) {
+            self.found_at_once(link, now, offset, wishes, &mut all)
+                .await;
+        }
+        let mut groups = Groups::new(link);
+        for (wish, found) in wishes.iter().zip(&all) {
+            match Name::of(&wish.key) {
+                Some(name) if found.is_none() => {
+                    let [base, own] = self.keys(link, wish.key.partition, &name);
+                    groups.add(base, own, |numbers| packed_wish(numbers, &name, wish));
+                }
+                _ => groups.skip(),
             }
         }
         let first = [millis(now).to_string().into_bytes()];
         let (answers, failure) = groups.run_all(&self.reserve, link, &first).await;
-        let failure = failure.unwrap_or_else(|| corrupt("a list of reservations"));
-        let mut all = vec![Err(failure); wishes.len()];
         for (places, some) in answers {
             let some: Vec<Vec<Value>> = some;
             for (place, answer) in places.into_iter().zip(some) {
-                all[place] = reserved(answer);
+                all[place] = Some(found(answer));
             }
         }
-        all
+        let failure = failure.unwrap_or_else(|| corrupt("a list of reservations"));
+        all.into_iter()
+            .map(|found| found.unwrap_or_else(|| Err(failure.clone())))
+            .collect()
+    }
+
+    /// Nearly all wishes are for an automatic key that nobody has: one command each, and no script. Those that somebody has
+    /// are left to the script.
+    async fn found_at_once(
+        &self,
+        link: &Link,
+        now: Timestamp,
+        offset: i64,
+        wishes: &[Reservation],
+        all: &mut [Option<Result<Found, PortError>>],
+    ) {
+        let (mut pipeline, mut places) = (redis::pipe(), Vec::new());
+        for (place, wish) in wishes.iter().enumerate() {
+            let kept = millis(wish.key_until) - millis(now);
+            let name = Name::of(&wish.key).filter(|name| name.0 == b'a');
+            if let (Some(name), None, 1..) = (name, &wish.key.event_id, kept) {
+                let [_, own] = self.keys(link, wish.key.partition, &name);
+                let set = pipeline.cmd("SET").arg(own).arg(pending(wish, offset));
+                set.arg("NX").arg("GET").arg("PX").arg(kept);
+                places.push(place);
+            }
+        }
+        if places.is_empty() {
+            return;
+        }
+        let answers = link
+            .clone()
+            .req_packed_commands(&pipeline, 0, places.len())
+            .await;
+        match answers {
+            Ok(answers) => {
+                for (place, answer) in places.into_iter().zip(answers) {
+                    all[place] = match answer {
+                        Value::Nil => Some(Ok(Found::Fresh)),
+                        Value::ServerError(error) => {
+                            Some(Err(told(PART, Asked::Write, &error.into())))
+                        }
+                        _ => None,
+                    };
+                }
+            }
+            Err(error) => {
+                let error = told(PART, Asked::Write, &error);
+                for place in places {
+                    all[place] = Some(Err(error.clone()));
+                }
+            }
+        }
     }
 
     pub(super) async fn complete(
@@ -134,51 +263,60 @@ impl Reservations {
                 groups.skip();
                 continue;
             };
-            groups.add(self.base(key.partition), |number| {
+            let [base, own] = self.keys(link, key.partition, &name);
+            groups.add(base, own, |numbers| {
                 let message = answer.id.as_bytes();
-                vec![[&name.packed(number)[..], &message[..], &packed(answer)].concat()]
+                [&name.packed(numbers)[..], &message[..], &packed(answer)].concat()
             });
         }
         groups.run::<()>(&self.complete, link, &[]).await?;
         Ok(())
     }
 
-    pub(super) fn release(&self, key: &ReservationKey) -> Option<Call<'_>> {
-        let name = Name::of(key)?.packed(1);
-        let base = self.base(key.partition);
-        let keys: [&[u8]; 2] = [&base, &companion(&base)];
-        Some(self.release.call(&keys).arg(name))
+    pub(super) fn release(&self, link: &Link, key: &ReservationKey) -> Option<Call<'_>> {
+        let name = Name::of(key)?;
+        let [base, own] = self.keys(link, key.partition, &name);
+        let keys: [&[u8]; 3] = [&base, &own, &companion(&base)];
+        Some(self.release.call(&keys).arg(name.packed(ALONE)))
     }
 
     pub(super) fn lapse(
         &self,
+        link: &Link,
         now: Timestamp,
         key: &ReservationKey,
         message: MessageId,
         until: Timestamp,
     ) -> Option<Call<'_>> {
-        let name = Name::of(key)?.packed(1);
-        let base = self.base(key.partition);
-        let keys: [&[u8]; 2] = [&base, &companion(&base)];
-        let call = self.lapse.call(&keys).arg(millis(now)).arg(name);
+        let name = Name::of(key)?;
+        let [base, own] = self.keys(link, key.partition, &name);
+        let keys: [&[u8]; 3] = [&base, &own, &companion(&base)];
+        let call = self.lapse.call(&keys).arg(millis(now));
+        let call = call.arg(name.packed(ALONE));
         Some(call.arg(&message.as_bytes()[..]).arg(millis(until)))
     }
 }
 
-const HAS_VERSION: u8 = 1;
-const HAS_EVENT_ID: u8 = 2;
+/// A key's hash within its partition.
+fn scoped(partition: Partition, hash: &[u8; 16]) -> [u8; 12] {
+    let place = match &partition {
+        Partition::Org(org) => org.as_bytes(),
+        Partition::App(app) => app.as_bytes(),
+    };
+    let whole = Sha256::new_with_prefix(place).chain_update(hash).finalize();
+    let mut short = [0; 12];
+    short.copy_from_slice(&whole[..12]);
+    short
+}
 
-fn packed_wish(number: usize, name: &Name, wish: &Reservation) -> Vec<u8> {
-    let number = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
+fn packed_wish(numbers: &[u8; 4], name: &Name, wish: &Reservation) -> Vec<u8> {
     // One that is named by its event id has none besides.
     let owned = wish.key.event_id.as_ref().filter(|_| name.0 != b'e');
-    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-    let flags = flag(matches!(wish.key.partition, Partition::App(_)), HAS_VERSION)
-        | flag(owned.is_some(), HAS_EVENT_ID);
+    let has_event_id = u8::from(owned.is_some());
     let owned = owned.map(digest).unwrap_or_default();
     [
-        &number[..],
-        &[flags, name.0],
+        &numbers[..],
+        &[has_event_id, name.0],
         &name.1,
         &owned[..12],
         wish.candidate.as_bytes(),
@@ -186,6 +324,20 @@ fn packed_wish(number: usize, name: &Name, wish: &Reservation) -> Vec<u8> {
         &six_bytes(millis(wish.lease_until)),
         &six_bytes(millis(wish.key_until)),
         &six_bytes(millis(wish.event_id_until)),
+    ]
+    .concat()
+}
+
+/// As `lua/reservations.lua` says. The server's clock is ahead of the caller's by `offset`.
+fn pending(wish: &Reservation, offset: i64) -> Vec<u8> {
+    const PENDING: u8 = 0;
+    let there = |time: Timestamp| six_bytes(millis(time) + offset);
+    [
+        &there(wish.key_until)[..],
+        &[PENDING],
+        wish.candidate.as_bytes(),
+        &wish.body[..8],
+        &there(wish.lease_until),
     ]
     .concat()
 }
@@ -207,22 +359,25 @@ fn unpacked(id: MessageId, packed: &[u8]) -> Option<Answer> {
     })
 }
 
+/// What was found under a name.
+#[derive(Debug, Clone)]
+enum Found {
+    Fresh,
+    Resume(MessageId),
+    Other(Reserved),
+}
+
 /// The answer of the script, whose first value tells its kind. One that cannot be read, there or here, is corrupt.
-fn reserved(answer: Vec<Value>) -> Result<Reserved, PortError> {
+fn found(answer: Vec<Value>) -> Result<Found, PortError> {
     read(answer).ok_or_else(|| corrupt("a reservation"))
 }
 
-fn read(answer: Vec<Value>) -> Option<Reserved> {
+fn read(answer: Vec<Value>) -> Option<Found> {
     let mut values = answer.into_iter();
     let kind: u8 = next(&mut values)?;
-    Some(match kind {
-        0 => Reserved::Fresh {
-            version: version(&mut values)?,
-        },
-        1 => Reserved::Resume {
-            first: message(&mut values)?,
-            version: version(&mut values)?,
-        },
+    let other = match kind {
+        0 => return Some(Found::Fresh),
+        1 => return Some(Found::Resume(message(&mut values)?)),
         2 => Reserved::Pending {
             until: Timestamp::from_millis(next(&mut values)?),
         },
@@ -236,7 +391,8 @@ fn read(answer: Vec<Value>) -> Option<Reserved> {
             by: message(&mut values)?,
         },
         _ => return None,
-    })
+    };
+    Some(Found::Other(other))
 }
 
 fn next<T: FromRedisValue>(values: &mut impl Iterator<Item = Value>) -> Option<T> {
@@ -248,15 +404,8 @@ fn message(values: &mut impl Iterator<Item = Value>) -> Option<MessageId> {
     Some(MessageId::from_bytes(bytes.try_into().ok()?))
 }
 
-fn version(values: &mut impl Iterator<Item = Value>) -> Option<u64> {
-    next::<String>(values)?.parse().ok()
-}
-
-/// What is answered to a reservation that stores nothing.
-pub(super) fn fresh(version: Option<&str>) -> Result<Reserved, PortError> {
+/// A version as the registry has it: none where there is no such application.
+pub(super) fn read_version(version: Option<&str>) -> Result<u64, PortError> {
     let version = version.unwrap_or("0").parse();
-    match version {
-        Ok(version) => Ok(Reserved::Fresh { version }),
-        Err(_) => Err(corrupt("an application's version")),
-    }
+    version.map_err(|_| corrupt("an application's version"))
 }

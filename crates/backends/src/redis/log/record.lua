@@ -10,6 +10,8 @@
 -- What is written first is always something that needs memory: with none left it fails before anything was removed.
 local records, endpoints, events, ends, texts, apart = unpack(KEYS)
 local HEAD, TRAIL = '\16', '\17'
+-- A number would be printed for each command.
+local SCORE = '0'
 -- Members beyond this size do not grow.
 local MEMBER_MAX = 4096
 local TEXTS_MAX = 4096
@@ -65,7 +67,7 @@ local function index(key)
   local members, size = {}, 0
   for _ = 1, tonumber(take()) do
     local member = take()
-    members[#members + 1] = 0
+    members[#members + 1] = SCORE
     members[#members + 1] = member
     size = #member
   end
@@ -92,7 +94,7 @@ end
 
 -- Records and trails.
 local function replace(old, new)
-  if redis.call('ZADD', records, 0, new) == 1 then
+  if redis.call('ZADD', records, SCORE, new) == 1 then
     grown = grown + cost(#new)
   end
   if old then

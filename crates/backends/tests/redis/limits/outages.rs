@@ -354,10 +354,10 @@ async fn overwrite(place: &Place, command: &mut Cmd) {
     place.ask(command.clone()).await;
 }
 
-/// Overwrites all fields of all hashes and all strings that begin with `mark` behind their tag.
-async fn spoil(place: &Place, mark: &str) {
+/// Overwrites all fields of all hashes and all strings of such names.
+async fn spoil(place: &Place, names: &str) {
     let mut keys = redis::cmd("KEYS");
-    keys.arg(format!("pr1:{}:*}}{mark}*", place.space));
+    keys.arg(format!("pr1:{}:{names}", place.space));
     let names: Vec<Vec<u8>> = redis::from_redis_value(place.ask(keys).await).unwrap();
     assert!(!names.is_empty(), "nothing to spoil");
     for name in names {
@@ -393,8 +393,8 @@ async fn what_cannot_be_read_is_corrupt() {
     limits.take(now, &some_permits()).await.unwrap();
     let set = limits.set_breaker(endpoint, &record, None, now + KEPT);
     assert!(set.await.unwrap());
-    for mark in ["i", "lps", "lr", "lb"] {
-        spoil(&place, mark).await;
+    for names in ["i*", "p*", "*}lr*", "*}lb*"] {
+        spoil(&place, names).await;
     }
     let answers = [
         limits.reserve(now, &wish).await.map(drop),

@@ -1,5 +1,5 @@
 -- The table of claims in core's `pair`.
--- KEYS: where pair records lie, each once
+-- KEYS: where pair records lie, and their own keys, each once
 -- ARGV: the caller's time; then the claims, packed. Returns two numbers for each: the verdict, and its time or state.
 
 local GRANTED, LEASED, FINISHED, SUPERSEDED = 0, 1, 2, 3
@@ -20,8 +20,8 @@ local now = clock()
 local offset = ahead(now, tonumber(ARGV[1]))
 local verdicts = {}
 for at = 2, #ARGV do
-    local key, made, digest, chain, attempt, kept, lease = struct.unpack('>I2I6c12c8I2I6I6', ARGV[at])
-    local pair = { base = KEYS[key], made = made, digest = digest }
+    local key, own, made, digest, chain, attempt, kept, lease = struct.unpack('>I2I2I6c12c8I2I6I6', ARGV[at])
+    local pair = { base = KEYS[key], own = KEYS[own], made = made, digest = digest }
     local stands, levels = look(pair)
     local verdict, value = nil, 0
     if live(stands, now) then

@@ -79,7 +79,8 @@ local function beginning(before)
     return low, low
 end
 
--- The hash of a window that takes a new entry.
+-- The hash of a window that takes a new entry. Entries go to the highest level that there is: what the lower ones still
+-- have room for is not worth looking for.
 local function room(first, before, digest, levels)
     local low, high = 0, 0
     if levels then
@@ -87,15 +88,15 @@ local function room(first, before, digest, levels)
     elseif redis.call('HLEN', first) == 0 then
         low, high = beginning(before)
     end
-    local hash, top = nil, low
-    for level = low, HIGHEST do
+    local hash, top
+    for level = high, HIGHEST do
         hash, top = bucket(first, level, digest), level
         if redis.call('HLEN', hash) < (level == 0 and FULL or FULL_SPREAD) then
             break
         end
     end
     if top > high or (low > 0 and not levels) then
-        redis.call('HSET', first, '', string.char(low, math.max(top, high)))
+        redis.call('HSET', first, '', string.char(low, top))
     end
     return hash
 end

@@ -6,14 +6,14 @@
 --   6 bytes until when it is leased, where it is
 --   8 bytes the chain, where it is not the first: bytes, because a number of Lua is exact to 53 bits only
 --
--- A record lies in the window of the time at which its message was made, so that one look finds it, among those that
--- are kept for minutes or among those that are kept for long.
+-- Most pairs end with their first attempt and are kept for minutes: each of these records is a key of Redis. One that is
+-- kept for longer lies in the window of the time at which its message was made, so that one look finds it. Where there are
+-- both, that one counts: a first attempt is settled without looking for it (see `pairs.rs`).
 
 local WAITING = 0
 local LEASED_FLAG, CHAIN_FLAG = 16, 32
 local FIRST_CHAIN = string.rep('\0', 8)
-local MINUTES = { mark = 's', length = 300000, step = 60000 }
-local LONG = { mark = 'l', length = 3600000, step = 3600000 }
+local LONG = { length = 3600000, step = 3600000 }
 local MINUTES_REACH = 600000
 
 local function read(value)
@@ -47,24 +47,35 @@ local function written(record)
     return struct.pack('>I6I2B', record.kept, record.attempt, flags) .. lease .. chain
 end
 
--- `pair` is {base, when its message was made, digest}.
-local function window(class, pair, back)
-    return pair.base .. class.mark .. (math.floor(pair.made / class.length) - back)
+-- `pair` is {base of windows, its own key, when its message was made, digest}.
+local function window(pair, back)
+    return pair.base .. 'l' .. (math.floor(pair.made / LONG.length) - back)
 end
 
--- Returns the record, if there is one, and the levels of the two windows.
-local function look(pair)
-    local levels = {}
-    for _, class in ipairs({ MINUTES, LONG }) do
-        local value, place
-        value, place, levels[class] = find(window(class, pair, 0), pair.digest)
-        if value then
-            local record = read(value)
-            record.place, record.class = place, class
-            return record, levels
-        end
+-- Windows that are not there, as far as this call has seen.
+local absent = {}
+
+local function find_long(pair)
+    local first = window(pair, 0)
+    if absent[first] == nil then
+        absent[first] = redis.call('EXISTS', first) == 0
     end
-    return nil, levels
+    if not absent[first] then
+        return find(first, pair.digest)
+    end
+end
+
+-- Returns the record, if there is one, with the hash that it is in (`place`) unless it has a key of its own; and the levels
+-- of its window.
+local function look(pair)
+    local value, place, levels = find_long(pair)
+    if value then
+        local record = read(value)
+        record.place = place
+        return record, levels
+    end
+    value = redis.call('GET', pair.own)
+    return value and read(value) or nil, levels
 end
 
 local function live(record, now)
@@ -82,16 +93,21 @@ local function store(pair, now, stands, levels, record, kept)
     end
     record.kept = kept
     local value = written(record)
-    local class = kept - now > MINUTES_REACH and LONG or MINUTES
-    if stands and (stands.class == class or stands.class == LONG) then
+    if stands and stands.place then
         redis.call('HSET', stands.place, pair.digest, value)
-        keep(window(stands.class, pair, 0), stands.place, kept, stands.class.step)
+        return keep(window(pair, 0), stands.place, kept, LONG.step)
+    end
+    if kept - now <= MINUTES_REACH then
+        if kept > now then
+            redis.call('SET', pair.own, value, 'PXAT', kept)
+        end
         return
     end
-    local first = window(class, pair, 0)
-    levels = levels[class] or redis.call('HGET', first, '')
-    add(first, window(class, pair, 1), pair.digest, levels, value, kept, class.step)
+    local first = window(pair, 0)
+    levels = levels or redis.call('HGET', first, '')
+    absent[first] = nil
+    add(first, window(pair, 1), pair.digest, levels, value, kept, LONG.step)
     if stands then
-        redis.call('HDEL', stands.place, pair.digest)
+        redis.call('DEL', pair.own)
     end
 end

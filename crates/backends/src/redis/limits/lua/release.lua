@@ -1,10 +1,10 @@
--- KEYS: where reservations lie
+-- KEYS: where reservations lie, and an automatic key's own key
 -- ARGV: the name, packed
 
 local now = clock()
-local _, kind, padded = struct.unpack(NAME, ARGV[1])
+local _, _, kind, padded = struct.unpack(NAME, ARGV[1])
 local digest = digest_of(kind, padded)
-base = KEYS[1]
+base, own = KEYS[1], KEYS[2]
 local stored = look(kind, digest, now)
 if stored and stored.kind == PENDING then
     if stored.event_id ~= '' then

@@ -17,11 +17,12 @@ local CLASSES = {
     e = { mark = 'd', length = 129600000, step = 3600000 },
 }
 local BACK = 2 -- so many windows reach back before the present one: an entry is kept for at most twice their length
-local WISH = '>I2Bc1c16c12c20c8I6I6I6'
-local NAME = '>I2c1c16'
-local NAME_LENGTH = 19
+local WISH = '>I2I2Bc1c16c12c20c8I6I6I6'
+local NAME = '>I2I2c1c16'
+local NAME_LENGTH = 21
 
-local base -- of the reservation at hand
+-- Of the reservation at hand: what its windows' names begin with, and an automatic key's own key.
+local base, own
 
 local function digest_of(kind, padded)
     return string.sub(padded, 1, kind == 'c' and 16 or 12)
@@ -31,12 +32,8 @@ local function window(class, time, back)
     return base .. class.mark .. (math.floor(time / class.length) - back)
 end
 
--- One byte more, and an automatic key's name takes 80 bytes instead of 64.
 local function alone(kind, digest)
-    if kind == 'a' then
-        return string.sub(base, 1, -2) .. 'i' .. digest
-    end
-    return base .. 'x' .. digest
+    return kind == 'a' and own or base .. 'x' .. digest
 end
 
 local function read(value, place)

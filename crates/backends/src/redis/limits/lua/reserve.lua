@@ -1,27 +1,14 @@
--- KEYS: where reservations lie, each once
--- ARGV: the caller's time; then the wishes, packed: the number of its key, HAS_VERSION and HAS_EVENT_ID, the kind and the
--- digest of its name, the event id's digest, the candidate, 8 bytes of the body's hash, until when it is to be leased, until
--- when the key and the event id are to be kept. Returns for each what was found.
+-- KEYS: where reservations lie, and automatic keys' own keys, each once
+-- ARGV: the caller's time; then the wishes, packed: the numbers of its two keys, whether it has an event id besides, the kind
+-- and the digest of its name, the event id's digest, the candidate, 8 bytes of the body's hash, until when it is to be leased,
+-- until when the key and the event id are to be kept. Returns for each what was found.
 
 local FRESH, RESUME, IN_PROGRESS, ANSWERED, KEY_REUSED, EVENT_ID_TAKEN, UNREADABLE = 0, 1, 2, 3, 4, 5, 6
-local HAS_VERSION, HAS_EVENT_ID = 1, 2
 
 local SAME_LEASE = 15000 -- core's `Reservation::SAME_LEASE`
 
 local now = clock()
 local offset = ahead(now, tonumber(ARGV[1]))
-local versions = {}
-
--- Of the application, as the registry has it.
-local function version(wish)
-    if not wish.has_version then
-        return '0'
-    end
-    if not versions[base] then
-        versions[base] = redis.call('HGET', string.sub(base, 1, -2) .. 'r', 'v') or '0'
-    end
-    return versions[base]
-end
 
 local function prolong_event_id(stored, until_when)
     local entry = look('e', stored.event_id, now)
@@ -37,7 +24,7 @@ local function resume(wish, stored)
     if stored.event_id ~= '' then
         prolong_event_id(stored, wish.event_id_kept)
     end
-    return { RESUME, stored.message, version(wish) }
+    return { RESUME, stored.message }
 end
 
 local function found(wish, stored)
@@ -52,7 +39,7 @@ local function found(wish, stored)
     end
     -- The client repeats what was under way when a connection broke: it is the first to be told.
     if stored.message == wish.candidate and stored.lease <= wish.lease + SAME_LEASE then
-        return { FRESH, version(wish) }
+        return { FRESH }
     end
     return { IN_PROGRESS, stored.lease - offset }
 end
@@ -79,7 +66,7 @@ local function reserve(wish)
         return found(wish, stored)
     end
     if at_once and not stored then
-        return { FRESH, version(wish) }
+        return { FRESH }
     end
     local taken = stored
     if wish.kind ~= 'e' then
@@ -92,19 +79,18 @@ local function reserve(wish)
     if wish.owned ~= '' then
         store('e', wish.owned, now, wish.event_id_kept, owner(wish.event_id_kept, wish.candidate), taken)
     end
-    return { FRESH, version(wish) }
+    return { FRESH }
 end
 
 local function unpacked(packed)
-    local key, flags, kind, digest, event_id, candidate, body, lease, key_kept, event_id_kept =
+    local key, own_key, has_event_id, kind, digest, event_id, candidate, body, lease, key_kept, event_id_kept =
         struct.unpack(WISH, packed)
-    base = KEYS[key]
+    base, own = KEYS[key], KEYS[own_key]
     event_id_kept = storable(event_id_kept + offset)
     return {
         kind = kind,
         digest = digest_of(kind, digest),
-        owned = flags >= HAS_EVENT_ID and event_id or '',
-        has_version = flags % 2 == HAS_VERSION,
+        owned = has_event_id == 1 and event_id or '',
         candidate = candidate,
         body = body,
         lease = storable(lease + offset),
