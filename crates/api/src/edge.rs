@@ -1,16 +1,21 @@
 //! What happens around every request: it gets an identifier, a place among those in progress (or 503 before anything
 //! of it is read), is carried through even if the client leaves, and is counted and logged when it is answered.
 //!
-//! A request that changes something runs in a task of its own: a client that hangs up in the middle must not stop
-//! it between the broker and the store. Its place is held by the task, so that leaving early frees nothing.
+//! A request that changes something is carried through: a client that hangs up in the middle must not stop it between the
+//! broker and the store. What is left of it then runs in a task of its own. It holds its place, so that leaving early
+//! frees nothing.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -84,10 +89,31 @@ async fn admit(
         drop(place);
         response
     };
-    match tokio::spawn(task.in_current_span()).await {
-        Ok(response) => response,
-        // The runtime is going down; a panic does not get this far.
-        Err(_) => ApiError::Internal("a request was cut off").into_response(),
+    Carried(Some(task.in_current_span().boxed())).await
+}
+
+/// Work that goes on in a task of its own where nobody waits for it any more.
+struct Carried(Option<BoxFuture<'static, Response>>);
+
+impl Future for Carried {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
+        let Some(work) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let response = ready!(work.poll_unpin(context));
+        self.0 = None;
+        Poll::Ready(response)
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        // Without a runtime the process is at its end.
+        if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(work);
+        }
     }
 }
 

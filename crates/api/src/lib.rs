@@ -48,6 +48,14 @@ pub use config::{ApiConfig, JwtSecret};
 
 use state::{Shared, State};
 
+/// Reads a posted message as `POST …/msg` does; how long its payload is, where it is a good one. For benchmarks.
+#[doc(hidden)]
+#[must_use]
+pub fn read_message(body: &bytes::Bytes) -> Option<usize> {
+    let read = wire::message::MessageIn::read(body);
+    read.ok().map(|(_, payload)| payload.len())
+}
+
 /// What the API is made of.
 #[derive(Debug)]
 pub struct ApiParts<'a> {

@@ -1,17 +1,36 @@
 //! Payloads that say which event they are.
 
+use std::sync::LazyLock;
+
 /// The smallest payload that can be made.
 pub const LEAST: usize = 32;
 
 const MARK: &[u8] = b"\"n\":";
 
-/// JSON of `size` bytes; of [`LEAST`] where that is more.
+/// Letters and digits in no order, so that compressing gains what it gains of real payloads at most.
+static TEXT: LazyLock<String> = LazyLock::new(|| {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let letter = |_| {
+        // Marsaglia's xorshift.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(LETTERS[(state >> 58) as usize])
+    };
+    (0..TEXT_LENGTH).map(letter).collect()
+});
+const TEXT_LENGTH: usize = 2 * 1024 * 1024;
+
+/// JSON of `size` bytes, at most 1 MiB; of [`LEAST`] where that is more.
 #[must_use]
 pub fn make(number: u32, size: usize) -> String {
     let start = format!(r#"{{"n":{number},"p":""#);
     let end = r#""}"#;
     let padding = size.max(LEAST) - start.len() - end.len();
-    format!("{start}{}{end}", "x".repeat(padding))
+    // Each event has another part.
+    let from = number as usize * 7_919 % (TEXT_LENGTH / 2);
+    format!("{start}{}{end}", &TEXT[from..from + padding])
 }
 
 /// The number of the event that a request carries, wherever in it the payload begins.

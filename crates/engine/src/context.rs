@@ -19,6 +19,7 @@ use crate::observer::Observer;
 use crate::prepared::PreparedEndpoints;
 use crate::recorder::Recorder;
 use crate::sender::Sender;
+use crate::starts::Starts;
 use crate::suspects;
 use crate::trial::Untried;
 
@@ -51,6 +52,7 @@ pub(crate) struct Context {
     pub(crate) untried: Untried,
     /// One permit per request under way.
     pub(crate) slots: Semaphore,
+    pub(crate) starts: Starts,
     pub(crate) held: Held,
     /// The packs being worked on.
     pub(crate) packs: TaskTracker,
@@ -76,6 +78,7 @@ impl Context {
         let held = Held::new(windows, &metrics.packs, &metrics.packs_by_queue);
         Ok(Self {
             slots: Semaphore::new(parts.config.slots),
+            starts: Starts::default(),
             ports: parts.ports,
             cache: parts.cache,
             clock: parts.clock,

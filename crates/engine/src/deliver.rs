@@ -76,9 +76,15 @@ pub(crate) async fn run(
             return put_back(context, item, target, until, "suspect").await;
         }
     };
-    let slot = tokio::select! {
+    let place = async {
+        (
+            context.starts.one_more().await,
+            context.slots.acquire().await,
+        )
+    };
+    let place = tokio::select! {
         biased;
-        slot = context.slots.acquire() => slot,
+        place = place => place,
         () = context.stopping.cancelled() => return put_back(context, item, target, Until::Now, "released").await,
         () = tokio::time::sleep(SLOT_PATIENCE) => {
             let pause = plan::pause(target.due, context.now());
@@ -108,7 +114,7 @@ pub(crate) async fn run(
     };
     drop(under_way);
     pass.finish(begun, &reply);
-    drop(slot);
+    drop(place);
     settle(
         context,
         &Made {

@@ -30,6 +30,7 @@ mod prepared;
 mod pressure;
 mod recorder;
 mod sender;
+mod starts;
 mod suspects;
 mod trial;
 

@@ -1,5 +1,7 @@
 //! From bytes to JSON text, within bounds that the parser itself does not set.
 
+use memchr::memchr2;
+
 use crate::error::{ApiError, kind};
 
 /// How deep objects and arrays may be nested, payloads included: a subscriber's parser has to live with it, too.
@@ -27,28 +29,39 @@ pub(crate) fn syntax(error: &serde_json::Error) -> ApiError {
     malformed(format!("the body is not valid JSON: {error}"))
 }
 
-/// Counts brackets outside of strings. Text that is no JSON may be counted wrongly; the parser refuses it later.
+/// Counts brackets outside of strings, which are most of a payload and passed over as a whole. Text that is no JSON may be
+/// counted wrongly; the parser refuses it later.
 fn is_too_deep(body: &[u8]) -> bool {
-    let mut depth = 0usize;
-    let mut in_string = false;
-    let mut bytes = body.iter();
-    while let Some(byte) = bytes.next() {
+    let (mut depth, mut at) = (0usize, 0);
+    while let Some(byte) = body.get(at) {
+        at += 1;
         match byte {
-            b'"' => in_string = !in_string,
-            b'\\' if in_string => {
-                bytes.next();
-            }
-            b'{' | b'[' if !in_string => {
+            b'"' => at += string_length(&body[at..]),
+            b'{' | b'[' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
                     return true;
                 }
             }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
     false
+}
+
+/// To behind the quotation mark that ends a string.
+fn string_length(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = text.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found + 1;
+        if text[at - 1] == b'"' {
+            return at;
+        }
+        // What is escaped ends nothing.
+        at += 1;
+    }
+    text.len()
 }
 
 #[cfg(test)]

@@ -46,8 +46,14 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// Of fewer bytes, what compressing saves is less than what the allocator rounds up.
+const WORTH_COMPRESSING: usize = 600;
+
 /// What `bytes` become where compressing makes them fewer.
 pub(super) fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
+    if bytes.len() < WORTH_COMPRESSING {
+        return None;
+    }
     let mut out = Vec::new();
     put_number(&mut out, bytes.len() as u64);
     out.extend_from_slice(&lz4_flex::block::compress(bytes));

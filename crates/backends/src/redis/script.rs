@@ -53,6 +53,11 @@ impl Call<'_> {
         self
     }
 
+    pub(super) fn all_args(mut self, arguments: Vec<Vec<u8>>) -> Self {
+        self.arguments.0.extend(arguments);
+        self
+    }
+
     /// Runs it. A server that does not know the script is sent its source; nothing was done before that.
     pub(super) async fn run<T: FromRedisValue>(&self, link: &mut Link) -> redis::RedisResult<T> {
         let by_hash = self.command("EVALSHA", &self.script.hash);

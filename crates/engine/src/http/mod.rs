@@ -17,7 +17,7 @@ use crate::sender::{Outgoing, Sender};
 pub use resolver::ResolverError;
 
 /// Idle connections kept per destination.
-const IDLE_PER_HOST: usize = 64;
+const IDLE_PER_HOST: usize = 256;
 /// An idle connection is closed after this, so that a name that has moved is resolved anew.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 

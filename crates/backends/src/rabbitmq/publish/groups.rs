@@ -11,10 +11,13 @@ use postrider_core::envelope::{MAX_ITEMS, MAX_PACK_BYTES};
 use postrider_core::message::Item;
 use tokio::time::Instant;
 
-use super::super::routing::Destination;
+use super::super::routing::{Destination, Exchange, Key};
 
 /// Packs of one destination that may be unconfirmed at once.
 const OUTSTANDING: usize = 1;
+
+/// A shard of which more wait keeps them to itself.
+const FEW: usize = 16;
 
 /// What is published.
 #[derive(Debug)]
@@ -44,6 +47,12 @@ pub(super) struct Piece<C> {
     pub(super) cargo: Cargo,
     pub(super) call: C,
     pub(super) since: Instant,
+}
+
+impl<C> Piece<C> {
+    const fn is_raw(&self) -> bool {
+        matches!(self.cargo, Cargo::Raw { .. })
+    }
 }
 
 #[derive(Debug)]
@@ -102,17 +111,40 @@ impl<C> Groups<C> {
                 continue;
             };
             queue.is_ready = false;
-            let pack = take_pack(&mut queue.pieces);
+            let mut pack = take_pack(&mut queue.pieces);
             if pack.is_empty() {
                 self.look(destination);
                 continue;
             }
             queue.outstanding += 1;
+            self.top_up(destination, &mut pack);
             self.waiting -= pack.len();
             self.look(destination);
             return Some((destination, pack));
         }
         None
+    }
+
+    /// Fills what room is left in a pack of new events with those of other shards that have few. Shards keep the many apart;
+    /// where there are few of each, a pack for each would cost many times as much. Each event's later work has its own key again.
+    fn top_up(&mut self, destination: Destination, pack: &mut Vec<Piece<C>>) {
+        if !is_shared(destination) || pack.iter().any(|piece| piece.is_raw()) {
+            return;
+        }
+        let mut bytes: usize = pack.iter().map(|piece| piece.cargo.len()).sum();
+        for other in self.ready.iter().filter(|other| is_shared(**other)) {
+            let Some(queue) = self.destinations.get_mut(other) else {
+                continue;
+            };
+            let more: usize = queue.pieces.iter().map(|piece| piece.cargo.len()).sum();
+            let fits =
+                pack.len() + queue.pieces.len() <= MAX_ITEMS && bytes + more <= MAX_PACK_BYTES;
+            let has_raw = || queue.pieces.iter().any(Piece::is_raw);
+            if queue.pieces.len() <= FEW && fits && !has_raw() {
+                bytes += more;
+                pack.extend(queue.pieces.drain(..));
+            }
+        }
     }
 
     /// A pack of `destination` is not under way any more, however it ended.
@@ -161,12 +193,23 @@ impl<C> Groups<C> {
     }
 }
 
+/// Whether events of other shards may travel along.
+const fn is_shared(destination: Destination) -> bool {
+    matches!(
+        destination,
+        Destination {
+            exchange: Exchange::Events,
+            key: Key::Shard(_),
+        }
+    )
+}
+
 /// The longest row from the front that makes a pack.
 fn take_pack<C>(pieces: &mut VecDeque<Piece<C>>) -> Vec<Piece<C>> {
     let (mut count, mut bytes) = (0, 0);
     for piece in &*pieces {
         bytes += piece.cargo.len();
-        let alone = matches!(piece.cargo, Cargo::Raw { .. });
+        let alone = piece.is_raw();
         if count > 0 && (alone || count == MAX_ITEMS || bytes > MAX_PACK_BYTES) {
             break;
         }

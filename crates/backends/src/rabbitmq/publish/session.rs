@@ -28,7 +28,7 @@ use super::{Job, State, blocked_text};
 const MAX_LANES: usize = 48;
 /// Of these, those that are not late: what is under way makes what waits gather into larger packs, over all destinations. A
 /// pack that is late holds up its own destination alone.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 const LATE: Duration = Duration::from_millis(20);
 /// Jobs looked at before packs are formed.
 const BATCH: usize = 256;

@@ -34,6 +34,7 @@ mod breakers;
 mod calls;
 mod clock;
 mod gathering;
+mod leased;
 mod pairs;
 mod rates;
 mod reservations;

@@ -13,7 +13,8 @@ use redis::{Cmd, FromRedisValue, RedisResult, Value};
 use sha2::{Digest, Sha256};
 
 use super::calls::{Groups, in_part};
-use super::{PART, companion, corrupt, millis, six_bytes};
+use super::leased::{Lease, Leased};
+use super::{PART, companion, corrupt, failed, millis, six_bytes};
 use crate::redis::error::{Asked, told};
 use crate::redis::keys::{Space, Tag};
 use crate::redis::script::{Atomic, Call};
@@ -32,6 +33,7 @@ macro_rules! script {
 #[derive(Debug)]
 pub(super) struct Reservations {
     space: Space,
+    leased: Leased,
     reserve: Atomic,
     complete: Atomic,
     release: Atomic,
@@ -75,6 +77,7 @@ impl Reservations {
     pub(super) fn new(space: &Space) -> Self {
         Self {
             space: space.clone(),
+            leased: Leased::default(),
             reserve: script!("lua/reserve.lua"),
             complete: script!("lua/complete.lua"),
             release: script!("lua/release.lua"),
@@ -153,17 +156,12 @@ impl Reservations {
         wishes: &[Reservation],
     ) -> HashMap<Partition, Result<u64, PortError>> {
         let partitions: HashSet<Partition> = wishes.iter().map(|wish| wish.key.partition).collect();
-        let asked = partitions.into_iter().filter_map(|partition| {
-            let command = self.version(partition)?;
-            let mut link = link.clone();
-            Some(async move {
-                let version: RedisResult<Option<String>> = command.query_async(&mut link).await;
-                let version = version.map_err(|error| told(PART, Asked::Read, &error));
-                let version = version.and_then(|version| read_version(version.as_deref()));
-                (partition, version)
-            })
-        });
-        join_all(asked).await.into_iter().collect()
+        let (asked, commands): (Vec<_>, Vec<_>) = partitions
+            .into_iter()
+            .filter_map(|partition| Some((partition, self.version(partition)?)))
+            .unzip();
+        let answers = values_of(link, commands).await;
+        asked.into_iter().zip(answers).collect()
     }
 
     /// What is stored under each name; where nothing is, the new one, at once.
@@ -219,9 +217,9 @@ impl Reservations {
             let name = Name::of(&wish.key).filter(|name| name.0 == b'a');
             if let (Some(name), None, 1..) = (name, &wish.key.event_id, kept) {
                 let [_, own] = self.keys(link, wish.key.partition, &name);
-                let set = pipeline.cmd("SET").arg(own).arg(pending(wish, offset));
+                let set = pipeline.cmd("SET").arg(&own).arg(pending(wish, offset));
                 set.arg("NX").arg("GET").arg("PX").arg(kept);
-                places.push(place);
+                places.push((place, own));
             }
         }
         if places.is_empty() {
@@ -233,19 +231,26 @@ impl Reservations {
             .await;
         match answers {
             Ok(answers) => {
-                for (place, answer) in places.into_iter().zip(answers) {
+                let mut leases = Vec::with_capacity(places.len());
+                for ((place, own), answer) in places.into_iter().zip(answers) {
                     all[place] = match answer {
-                        Value::Nil => Some(Ok(Found::Fresh)),
+                        Value::Nil => {
+                            let wish = &wishes[place];
+                            let kept = six_bytes(millis(wish.key_until) + offset);
+                            leases.push((own, Lease::of(wish, now, kept)));
+                            Some(Ok(Found::Fresh))
+                        }
                         Value::ServerError(error) => {
                             Some(Err(told(PART, Asked::Write, &error.into())))
                         }
                         _ => None,
                     };
                 }
+                self.leased.add(leases.into_iter());
             }
             Err(error) => {
                 let error = told(PART, Asked::Write, &error);
-                for place in places {
+                for (place, _) in places {
                     all[place] = Some(Err(error.clone()));
                 }
             }
@@ -258,16 +263,28 @@ impl Reservations {
         done: &[(ReservationKey, Answer)],
     ) -> Result<(), PortError> {
         let mut groups = Groups::new(link);
+        let (mut pipeline, mut at_once) = (redis::pipe(), 0);
         for (key, answer) in done {
             let Some(name) = Name::of(key) else {
                 groups.skip();
                 continue;
             };
             let [base, own] = self.keys(link, key.partition, &name);
+            if let Some(lease) = self.leased.take(&own, answer.id) {
+                let set = pipeline.cmd("SET").arg(own).arg(completed(&lease, answer));
+                set.arg("XX").arg("KEEPTTL").ignore();
+                at_once += 1;
+                groups.skip();
+                continue;
+            }
             groups.add(base, own, |numbers| {
                 let message = answer.id.as_bytes();
                 [&name.packed(numbers)[..], &message[..], &packed(answer)].concat()
             });
+        }
+        if at_once > 0 {
+            let answered: RedisResult<()> = pipeline.query_async(&mut link.clone()).await;
+            answered.map_err(|error| in_part(failed(&error)))?;
         }
         groups.run::<()>(&self.complete, link, &[]).await?;
         Ok(())
@@ -276,6 +293,7 @@ impl Reservations {
     pub(super) fn release(&self, link: &Link, key: &ReservationKey) -> Option<Call<'_>> {
         let name = Name::of(key)?;
         let [base, own] = self.keys(link, key.partition, &name);
+        self.leased.forget(&own);
         let keys: [&[u8]; 3] = [&base, &own, &companion(&base)];
         Some(self.release.call(&keys).arg(name.packed(ALONE)))
     }
@@ -290,10 +308,42 @@ impl Reservations {
     ) -> Option<Call<'_>> {
         let name = Name::of(key)?;
         let [base, own] = self.keys(link, key.partition, &name);
+        self.leased.forget(&own);
         let keys: [&[u8]; 3] = [&base, &own, &companion(&base)];
         let call = self.lapse.call(&keys).arg(millis(now));
         let call = call.arg(name.packed(ALONE));
         Some(call.arg(&message.as_bytes()[..]).arg(millis(until)))
+    }
+}
+
+/// Versions, as commands ask for them: together, or where they lie in different slots, side by side.
+async fn values_of(link: &Link, commands: Vec<Cmd>) -> Vec<Result<u64, PortError>> {
+    type Version = RedisResult<Option<String>>;
+    let read = |version: Version| {
+        let version = version.map_err(|error| told(PART, Asked::Read, &error))?;
+        read_version(version.as_deref())
+    };
+    if link.is_cluster() {
+        let asked = commands.into_iter().map(|command| {
+            let mut link = link.clone();
+            async move { read(command.query_async(&mut link).await) }
+        });
+        return join_all(asked).await;
+    }
+    let (mut pipeline, count) = (redis::pipe(), commands.len());
+    for command in commands {
+        pipeline.add_command(command);
+    }
+    if count == 0 {
+        return Vec::new();
+    }
+    let answers: RedisResult<Vec<Option<String>>> = pipeline.query_async(&mut link.clone()).await;
+    match answers {
+        Ok(answers) => answers
+            .into_iter()
+            .map(|version| read(Ok(version)))
+            .collect(),
+        Err(error) => vec![Err(told(PART, Asked::Read, &error)); count],
     }
 }
 
@@ -340,6 +390,14 @@ fn pending(wish: &Reservation, offset: i64) -> Vec<u8> {
         &there(wish.lease_until),
     ]
     .concat()
+}
+
+/// As `lua/reservations.lua` says.
+fn completed(lease: &Lease, answer: &Answer) -> Vec<u8> {
+    const DONE: u8 = 1;
+    let message = answer.id.as_bytes();
+    let answer = packed(answer);
+    [&lease.kept[..], &[DONE], message, &lease.body, &answer].concat()
 }
 
 /// When, status and body: what scripts pass through as it is.

@@ -14,12 +14,13 @@ use super::period::{Period, event_tag};
 use super::texts::Common;
 use super::trail::Entry;
 use super::{by_endpoint, message, trail};
-use crate::redis::script::Call;
 
 /// Records and entries of one script call.
-const PORTION: usize = 64;
+pub(super) const PORTION: usize = 64;
 /// Bytes of one script call; a larger record goes alone.
 const PORTION_BYTES: usize = 128 * 1024;
+/// So many bytes count as one more item of a call.
+const LARGE: usize = PORTION_BYTES / PORTION;
 /// How much longer than asked for a period may be kept as a whole.
 const SPARE: Duration = Duration::from_secs(24 * 3600);
 
@@ -229,6 +230,15 @@ fn size(entry: &Entry<'_>) -> usize {
 }
 
 impl Portion<'_> {
+    /// How much it takes of a call.
+    pub(super) fn items(&self) -> usize {
+        let entries = self.messages.iter().map(|(_, message, entries)| {
+            let large = message.map_or(0, |message| message.event.payload.len() / LARGE);
+            1 + entries.len() + large
+        });
+        entries.sum::<usize>().max(self.attempts.len())
+    }
+
     fn messages(&self) -> impl Iterator<Item = &MessageRecord> {
         self.messages.iter().filter_map(|(_, message, _)| *message)
     }
@@ -282,28 +292,41 @@ impl PackedPortion {
         Ok(packed)
     }
 
-    pub(super) fn added_to(self, mut call: Call<'_>) -> Call<'_> {
-        call = call.arg(self.responses.len());
+    pub(super) fn add_to(self, list: &mut List) {
+        list.count(self.responses.len());
         for (attempt, bytes) in self.responses {
-            call = call.arg(attempt).arg(bytes);
+            list.0.extend([attempt, bytes]);
         }
-        call = call.arg(self.messages.len());
+        list.count(self.messages.len());
         for (id, message, entries) in self.messages {
             let (record, large) = match message {
                 Some(packed) => (packed.record, packed.apart.unwrap_or_default()),
                 None => Default::default(),
             };
-            call = call.arg(id.as_bytes().as_slice()).arg(record).arg(large);
-            call = with_list(call, &entries);
+            list.0.extend([id.as_bytes().to_vec(), record, large]);
+            list.count(entries.len());
+            list.0.extend(entries);
         }
-        call
     }
 }
 
-pub(super) fn with_list<'a>(mut call: Call<'a>, members: &[impl AsRef<[u8]>]) -> Call<'a> {
-    call = call.arg(members.len());
-    for member in members {
-        call = call.arg(member.as_ref());
+/// Arguments of the script.
+#[derive(Debug, Default)]
+pub(super) struct List(pub(super) Vec<Vec<u8>>);
+
+impl List {
+    pub(super) fn add(&mut self, argument: &[u8]) {
+        self.0.push(argument.to_vec());
     }
-    call
+
+    pub(super) fn count(&mut self, count: usize) {
+        self.0.push(count.to_string().into_bytes());
+    }
+
+    /// With its length in front.
+    pub(super) fn add_list(&mut self, members: &[impl AsRef<[u8]>]) {
+        self.count(members.len());
+        self.0
+            .extend(members.iter().map(|member| member.as_ref().to_vec()));
+    }
 }

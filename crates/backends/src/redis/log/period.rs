@@ -99,6 +99,10 @@ impl Keys {
         self.0.each_ref().map(Vec::as_slice)
     }
 
+    pub(super) fn into_all(self) -> [Vec<u8>; 6] {
+        self.0
+    }
+
     pub(super) fn records(&self) -> &[u8] {
         &self.0[0]
     }

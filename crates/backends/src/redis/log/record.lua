@@ -1,14 +1,15 @@
--- Stores records of one period.
+-- Stores records of one period, or of several in one slot.
 --
+-- For each period:
 -- KEYS  records, by endpoint, by event id, ends of payloads, texts, apart
 -- ARGV  '1' where the directories name this period for certain, then six lists, each behind its length:
 --       texts (hash, text), by endpoint (member), by event id (member), ends (time, message),
---       large responses (attempt, bytes), messages (message, record or '', large payload or '', list of entries)
--- Returns what became of it (0 stored; 1 the directories have to name the period first; 2 hashes that are taken),
--- by how many bytes the period grew, and those hashes.
+--       large responses (attempt, bytes), messages (message, record or '', large payload or '', list of entries);
+--       before all that, how many of these there are, so that a period that is not stored can be passed over
+-- Returns for each what became of it (0 stored; 1 the directories have to name the period first; 2 hashes that are
+-- taken), by how many bytes the period grew, and those hashes.
 --
 -- What is written first is always something that needs memory: with none left it fails before anything was removed.
-local records, endpoints, events, ends, texts, apart = unpack(KEYS)
 local HEAD, TRAIL = '\16', '\17'
 -- A number would be printed for each command.
 local SCORE = '0'
@@ -20,25 +21,30 @@ local function cost(bytes)
   return math.floor(bytes * 17 / 16) + 104
 end
 
-local at = 1
+local records, endpoints, events, ends, texts, apart
+local at, grown = 0, 0
+
 local function take()
   at = at + 1
   return ARGV[at]
 end
 
-if ARGV[1] ~= '1' and redis.call('EXISTS', texts) == 0 then
-  return {1, 0, {}}
-end
-
-local grown = 0
-
--- Texts: checked before anything is written.
-local names, wanted = {}, {}
-for i = 1, tonumber(take()) do
-  names[i], wanted[i] = take(), take()
-end
-if #names > 0 then
+-- Returns the hashes that are taken, where nothing may be written for that; nothing where the period is not there, which
+-- `named` says may be.
+local function store_texts(named)
+  local names, wanted = {}, {}
+  for i = 1, tonumber(take()) do
+    names[i], wanted[i] = take(), take()
+  end
+  if #names == 0 then
+    return (named or redis.call('EXISTS', texts) == 1) and {}
+  end
+  names[#names + 1] = '' -- there for as long as the period is
   local there = redis.call('HMGET', texts, unpack(names))
+  names[#names] = nil
+  if not named and not there[#names + 1] then
+    return
+  end
   local new, refused = {}, {}
   for i, name in ipairs(names) do
     if not there[i] then
@@ -54,15 +60,12 @@ if #names > 0 then
       refused[#refused + 1] = new[i]
     end
   end
-  if #refused > 0 then
-    return {2, 0, refused}
-  end
-  if #new > 0 then
+  if #refused == 0 and #new > 0 then
     redis.call('HSET', texts, unpack(new))
   end
+  return refused
 end
 
--- Indexes.
 local function index(key)
   local members, size = {}, 0
   for _ = 1, tonumber(take()) do
@@ -75,24 +78,13 @@ local function index(key)
     grown = grown + redis.call('ZADD', key, unpack(members)) * cost(size)
   end
 end
-index(endpoints)
-index(events)
-for _ = 1, tonumber(take()) do
-  local time, id = take(), take()
-  grown = grown + redis.call('ZADD', ends, time, id) * cost(#id)
-end
 
 local function keep_apart(field, bytes)
   if redis.call('HSETNX', apart, field, bytes) == 1 then
     grown = grown + cost(#bytes)
   end
 end
-for _ = 1, tonumber(take()) do
-  local attempt, bytes = take(), take()
-  keep_apart(attempt, bytes)
-end
 
--- Records and trails.
 local function replace(old, new)
   if redis.call('ZADD', records, SCORE, new) == 1 then
     grown = grown + cost(#new)
@@ -163,19 +155,53 @@ local function append(id, entries)
   replace(nil, id .. TRAIL .. string.char(math.floor(number / 256), number % 256) .. more)
 end
 
-for _ = 1, tonumber(take()) do
-  local id, head, large = take(), take(), take()
-  local entries = {}
-  for i = 1, tonumber(take()) do
-    entries[i] = take()
-  end
-  if head ~= '' then
-    store(id, head, large)
-  end
-  if #entries > 0 then
-    append(id, entries)
+local function store_records()
+  for _ = 1, tonumber(take()) do
+    local id, head, large = take(), take(), take()
+    local entries = {}
+    for i = 1, tonumber(take()) do
+      entries[i] = take()
+    end
+    if head ~= '' then
+      store(id, head, large)
+    end
+    if #entries > 0 then
+      append(id, entries)
+    end
   end
 end
 
-redis.call('HINCRBY', texts, '', grown)
-return {0, grown, {}}
+local function store_period()
+  grown = 0
+  -- Checked before anything is written.
+  local refused = store_texts(take() == '1')
+  if not refused then
+    return {1, 0, {}}
+  end
+  if #refused > 0 then
+    return {2, 0, refused}
+  end
+  index(endpoints)
+  index(events)
+  for _ = 1, tonumber(take()) do
+    local time, id = take(), take()
+    grown = grown + redis.call('ZADD', ends, time, id) * cost(#id)
+  end
+  for _ = 1, tonumber(take()) do
+    local attempt, bytes = take(), take()
+    keep_apart(attempt, bytes)
+  end
+  store_records()
+  redis.call('HINCRBY', texts, '', grown)
+  return {0, grown, {}}
+end
+
+local results = {}
+for period = 1, #KEYS / 6 do
+  records, endpoints, events, ends, texts, apart = unpack(KEYS, period * 6 - 5, period * 6)
+  local next = at + 1 + tonumber(ARGV[at + 1])
+  at = at + 1
+  results[period] = store_period()
+  at = next
+end
+return results

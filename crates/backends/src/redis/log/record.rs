@@ -7,8 +7,8 @@ use futures_util::stream;
 use postrider_core::ports::{LogRecord, PortError};
 
 use super::directory::Youngest;
-use super::draft::{PackedPortion, Portion, Sorted, with_list};
-use super::period::{self, Hour, Keys};
+use super::draft::{List, PORTION, PackedPortion, Portion, Sorted};
+use super::period::{self, Hour};
 use super::texts::{Common, Ref};
 use super::{PART, RedisLog};
 use crate::redis::error::Asked;
@@ -52,13 +52,14 @@ impl RedisLog {
         portions: &[Portion<'_>],
         just_named: &Youngest,
     ) -> Result<(), PortError> {
-        let calls: Vec<_> = portions
-            .iter()
-            .map(|portion| self.store_portion(portion, just_named.contains_key(&portion.period)))
+        let is_named = |portion: &Portion<'_>| just_named.contains_key(&portion.period);
+        let mut grown: BTreeMap<Hour, i64> = BTreeMap::new();
+        let (left, mut failure) = self.store_together(portions, is_named, &mut grown).await;
+        let calls: Vec<_> = left
+            .into_iter()
+            .map(|portion| self.store_portion(portion, is_named(portion)))
             .collect();
         let mut results = stream::iter(calls).buffer_unordered(AT_ONCE);
-        let mut grown: BTreeMap<Hour, i64> = BTreeMap::new();
-        let mut failure = None;
         while let Some(result) = results.next().await {
             match result {
                 Ok((hour, bytes)) => *grown.entry(hour).or_default() += bytes,
@@ -76,6 +77,60 @@ impl RedisLog {
         }
     }
 
+    /// On a single server portions of several periods go in one call: with many applications there is little of each. Returns
+    /// those that are left to be stored one by one, which are few.
+    async fn store_together<'a, 'b>(
+        &self,
+        portions: &'a [Portion<'b>],
+        is_named: impl Fn(&Portion<'_>) -> bool,
+        grown: &mut BTreeMap<Hour, i64>,
+    ) -> (Vec<&'a Portion<'b>>, Option<PortError>) {
+        let all = || portions.iter().collect();
+        if portions.len() < 2 {
+            return (all(), None);
+        }
+        match self.server.link(PART).await {
+            Ok(link) if !link.is_cluster() => {}
+            Ok(_) => return (all(), None),
+            Err(error) => return (Vec::new(), Some(error)),
+        }
+        let mut left = Vec::new();
+        for some in together(portions) {
+            let call = match self.call_for(some.iter().map(|portion| (portion, is_named(portion))))
+            {
+                Ok(call) => call,
+                Err(error) => return (left, Some(error)),
+            };
+            let results: Result<Vec<(u8, i64, Vec<Ref>)>, _> = self.run(Asked::Write, &call).await;
+            let results = match results {
+                Ok(results) => results,
+                Err(error) => return (left, Some(error)),
+            };
+            for (portion, (result, bytes, _)) in some.iter().zip(results) {
+                match result {
+                    0 => *grown.entry(portion.period.hour).or_default() += bytes,
+                    _ => left.push(portion),
+                }
+            }
+        }
+        (left, None)
+    }
+
+    fn call_for<'a, 'b: 'a>(
+        &self,
+        portions: impl Iterator<Item = (&'a Portion<'b>, bool)>,
+    ) -> Result<Call<'_>, PortError> {
+        let (mut keys, mut arguments) = (Vec::new(), Vec::new());
+        for (portion, named) in portions {
+            keys.extend(portion.period.keys(self.server.space()).into_all());
+            let own = self.arguments(portion, &mut HashSet::new(), named)?;
+            arguments.push(own.len().to_string().into_bytes());
+            arguments.extend(own);
+        }
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        Ok(self.scripts.record.call(&keys).all_args(arguments))
+    }
+
     /// Returns by how much the period grew.
     async fn store_portion(
         &self,
@@ -87,8 +142,10 @@ impl RedisLog {
         let younger = Youngest::from([(portion.period, portion.younger)]);
         let mut renamed = false;
         for _ in 0..TRIES {
-            let call = self.call(portion, &keys, &mut taken, named || renamed)?;
-            let (result, grown, refused): (u8, i64, Vec<Ref>) =
+            let arguments = self.arguments(portion, &mut taken, named || renamed)?;
+            let call = self.scripts.record.call(&keys.all());
+            let call = call.arg(arguments.len()).all_args(arguments);
+            let [(result, grown, refused)]: [(u8, i64, Vec<Ref>); 1] =
                 self.run(Asked::Write, &call).await?;
             match result {
                 0 if renamed => {
@@ -111,29 +168,32 @@ impl RedisLog {
         })
     }
 
-    fn call(
+    fn arguments(
         &self,
         portion: &Portion<'_>,
-        keys: &Keys,
         taken: &mut HashSet<Ref>,
         named: bool,
-    ) -> Result<Call<'_>, PortError> {
+    ) -> Result<Vec<Vec<u8>>, PortError> {
         let mut common = Common::avoiding(std::mem::take(taken));
         let packed = PackedPortion::new(portion, &mut common)?;
-        let mut call = self.scripts.record.call(&keys.all());
-        call = call.arg(u8::from(named)).arg(common.texts().len());
+        let mut list = List::default();
+        list.add(if named { b"1" } else { b"0" });
+        list.count(common.texts().len());
         for (name, text) in common.texts() {
-            call = call.arg(name.as_slice()).arg(text.as_slice());
+            list.add(name);
+            list.add(text);
         }
         *taken = common.taken;
-        call = with_list(call, &portion.attempts);
-        call = with_list(call, &portion.event_ids());
+        list.add_list(&portion.attempts);
+        list.add_list(&portion.event_ids());
         let ends = portion.ends(self.options.retention);
-        call = call.arg(ends.len());
+        list.count(ends.len());
         for (until, id) in ends {
-            call = call.arg(until.as_millis()).arg(id.as_bytes().as_slice());
+            list.add(until.as_millis().to_string().as_bytes());
+            list.add(id.as_bytes());
         }
-        Ok(packed.added_to(call))
+        packed.add_to(&mut list);
+        Ok(list.0)
     }
 
     /// Tells retention where payloads end before their records, before they are stored.
@@ -153,6 +213,22 @@ impl RedisLog {
         }
         self.ask(Asked::Write, &command).await
     }
+}
+
+/// Rows of portions that one call takes.
+fn together<'a, 'b>(portions: &'a [Portion<'b>]) -> impl Iterator<Item = &'a [Portion<'b>]> {
+    let mut rest = portions;
+    std::iter::from_fn(move || {
+        let mut items = 0;
+        let fits = |portion: &&Portion<'_>| {
+            items += portion.items();
+            items <= PORTION
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (some, behind) = rest.split_at_checked(count)?;
+        rest = behind;
+        (!some.is_empty()).then_some(some)
+    })
 }
 
 fn in_part(error: &PortError) -> PortError {

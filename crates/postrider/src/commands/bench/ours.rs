@@ -126,7 +126,8 @@ impl Ours {
             addresses: self.nodes.iter().filter_map(|node| node.listen).collect(),
             paths: applications
                 .iter()
-                .map(|app| format!("/api/v1/app/{app}/msg"))
+                // As newer client libraries ask: they know what they have sent.
+                .map(|app| format!("/api/v1/app/{app}/msg?with_content=false"))
                 .collect(),
             token: self.token.clone(),
             pids,

@@ -61,13 +61,56 @@ fn the_first_goes_at_once_and_what_comes_meanwhile_goes_together() {
 #[test]
 fn destinations_do_not_wait_for_each_other_and_share_no_pack() {
     let mut groups = Groups::new();
-    groups.push(HERE, piece(0, 10));
-    groups.push(THERE, piece(1, 10));
-    groups.push(HERE, piece(2, 10));
+    let later = |key| Destination {
+        exchange: Exchange::Delay(3),
+        key,
+    };
+    for (call, key) in [Key::Shard(0), Key::Shard(1), Key::Shard(0)]
+        .into_iter()
+        .enumerate()
+    {
+        groups.push(later(key), piece(call, 10));
+    }
     let packs: Vec<_> = std::iter::from_fn(|| groups.next()).collect();
     assert_eq!(packs.len(), 2);
     assert_eq!(calls(&packs[0].1), [0, 2]);
     assert_eq!(calls(&packs[1].1), [1]);
+}
+
+#[test]
+fn new_events_of_shards_that_have_few_travel_with_others() {
+    let mut groups = Groups::new();
+    groups.push(HERE, piece(0, 10));
+    groups.push(THERE, piece(1, 10));
+    groups.push(HERE, piece(2, 10));
+    let (destination, pack) = groups.next().unwrap();
+    assert_eq!((destination, calls(&pack)), (HERE, vec![0, 2, 1]));
+    assert_eq!(groups.waiting(), 0);
+    assert!(groups.next().is_none());
+    groups.landed(HERE);
+    assert!(groups.destinations.is_empty(), "nothing is kept for nobody");
+}
+
+#[test]
+fn a_shard_of_which_many_wait_keeps_them_to_itself() {
+    let mut groups = Groups::new();
+    groups.push(HERE, piece(0, 10));
+    for call in 1..=FEW + 1 {
+        groups.push(THERE, piece(call, 10));
+    }
+    let packs: Vec<_> = std::iter::from_fn(|| groups.next()).collect();
+    assert_eq!(packs.len(), 2);
+    assert_eq!(calls(&packs[0].1), [0]);
+    assert_eq!(packs[1].1.len(), FEW + 1);
+}
+
+#[test]
+fn what_does_not_fit_into_the_room_that_is_left_waits_for_a_pack_of_its_own() {
+    let mut groups = Groups::new();
+    groups.push(HERE, piece(0, MAX_PACK_BYTES / 2 + 1));
+    groups.push(THERE, piece(1, MAX_PACK_BYTES / 2));
+    let packs: Vec<_> = std::iter::from_fn(|| groups.next()).collect();
+    assert_eq!(packs.len(), 2);
 }
 
 #[test]
