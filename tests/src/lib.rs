@@ -38,7 +38,7 @@ pub use installation::{
 };
 pub use ledger::{Ledger, Verdict};
 pub use load::{Load, Route, Running};
-pub use process::{cpu_seconds_of_tree, local_ports, peak_mib};
+pub use process::{cpu_seconds_of_tree, local_ports};
 pub use proxy::Proxy;
 pub use receiver::{Answer, Received, Receiver};
 pub use scrape::Scrape;

@@ -53,15 +53,6 @@ pub(crate) fn children(pid: i32) -> Vec<i32> {
     children.map(u32::cast_signed).collect()
 }
 
-/// The most memory that a process ever had.
-#[must_use]
-pub fn peak_mib(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    kib.unwrap_or_default() / 1024
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,6 +40,8 @@ pub struct Round {
     pub figures: Figures,
     /// CPU of all its processes, brokers and databases included, for each delivery.
     pub cpu_ms_per_delivery: f64,
+    /// Connections to the subscriber that were made in the round.
+    pub connections: u64,
     /// By process.
     pub processes: Vec<Used>,
     /// Answers other than 202, and requests without one.
@@ -81,6 +83,7 @@ impl Ground<'_> {
         let numbers = plan.first..plan.first + plan.events;
         let wanted: u64 = numbers.map(|number| u64::from(site.fan_out(number))).sum();
         self.ask(address, "reset").await?;
+        let connected = self.count(address, "connections").await?;
         let before = cpu(site);
         let part = Part::Load {
             plan,
@@ -93,6 +96,7 @@ impl Ground<'_> {
         sleep(DUPLICATES).await;
         let received: Vec<Received> = rows::read(&self.ask(address, "rows").await?)?;
         let after = cpu(site);
+        let connections = self.count(address, "connections").await? - connected;
         let figures = Figures::of(&sent, &received, &site.endpoints, |number| {
             site.fan_out(number)
         });
@@ -110,6 +114,7 @@ impl Ground<'_> {
             name: site.name.clone(),
             cpu_ms_per_delivery: processes.iter().map(|used| used.cpu_ms_per_delivery).sum(),
             figures,
+            connections,
             processes,
             refused: end.refused,
             cause: end.cause,
@@ -128,8 +133,7 @@ impl Ground<'_> {
         let begun = Instant::now();
         let mut looked: Option<Instant> = None;
         loop {
-            let count = self.ask(subscriber, "count").await?;
-            let count: u64 = std::str::from_utf8(&count)?.parse()?;
+            let count = self.count(subscriber, "count").await?;
             let is_over = count >= wanted || begun.elapsed() > patience;
             if is_over || looked.is_none_or(|last| last.elapsed() > LOOK_AT_MEMORY) {
                 looked = Some(Instant::now());
@@ -143,6 +147,11 @@ impl Ground<'_> {
             }
             sleep(LOOK).await;
         }
+    }
+
+    async fn count(&self, subscriber: SocketAddr, what: &str) -> anyhow::Result<u64> {
+        let count = self.ask(subscriber, what).await?;
+        Ok(std::str::from_utf8(&count)?.parse()?)
     }
 
     async fn ask(&self, subscriber: SocketAddr, what: &str) -> anyhow::Result<Vec<u8>> {

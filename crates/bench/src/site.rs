@@ -19,6 +19,8 @@ const START: Duration = Duration::from_secs(20);
 pub enum Part {
     /// See [`crate::subscriber`].
     Subscriber {
+        /// Where it listens.
+        listen: SocketAddr,
         /// How long a slow endpoint takes.
         slow: Duration,
     },

@@ -7,6 +7,7 @@
 //! | `/fail/N` | 500 at once |
 //! | `/hang/N` | none |
 //! | `GET /count` | how many requests came that were, or will be, answered with success, as text |
+//! | `GET /connections` | how many connections were made, this one included, as text |
 //! | `GET /reset` | forgets what came |
 //! | `GET /rows` | [`Received`] for each of them |
 
@@ -37,6 +38,7 @@ struct Subscriber {
     manner: Manner,
     received: parking_lot::Mutex<Vec<Received>>,
     taken: AtomicU64,
+    connections: AtomicU64,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -50,9 +52,11 @@ pub async fn run(listener: TcpListener, manner: Manner) -> anyhow::Result<()> {
         manner,
         received: parking_lot::Mutex::default(),
         taken: AtomicU64::new(0),
+        connections: AtomicU64::new(0),
     });
     loop {
         let (stream, _) = listener.accept().await?;
+        subscriber.connections.fetch_add(1, Relaxed);
         stream.set_nodelay(true)?;
         let subscriber = Arc::clone(&subscriber);
         tokio::spawn(async move {
@@ -110,6 +114,7 @@ impl Subscriber {
     fn report(&self, path: &str) -> Answer {
         match path {
             "/count" => text(self.taken.load(Relaxed).to_string()),
+            "/connections" => text(self.connections.load(Relaxed).to_string()),
             "/reset" => {
                 self.received.lock().clear();
                 self.taken.store(0, Relaxed);

@@ -138,6 +138,21 @@ pub struct BenchArgs {
     /// Rounds that are measured, after one that is not
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
+    /// Ingests that run already, as `http://host:port`, instead of processes of its own; several with commas. Their workers
+    /// have to be allowed to reach the subscriber (POSTRIDER_ALLOW_NETS, POSTRIDER_HTTPS_ONLY)
+    #[arg(long, value_name = "URL", value_delimiter = ',', requires = "token")]
+    pub at: Vec<url::Url>,
+    /// An operator's token for them (`postrider token operator`)
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "POSTRIDER_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// Where the subscriber listens: another address than this machine's own, where workers are elsewhere
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub subscriber: std::net::SocketAddr,
     /// Worker processes, where the backends are servers
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub workers: u32,

@@ -69,6 +69,13 @@ pub(super) const ROWS: &[Row] = &[
     row("receive_p999", "p99.9", "ms", 2, |round| {
         round.figures.receive.p999
     }),
+    row(
+        "connections",
+        "connections to the subscriber",
+        "",
+        0,
+        |round| round.connections as f64,
+    ),
     row("refused", "requests not answered 202", "", 0, |round| {
         round.refused.into()
     }),

@@ -1,9 +1,10 @@
 //! The benchmark as a user starts it; what it measures is nobody's promise.
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{postrider, refused, run};
+use crate::program::{Server, get_as, postrider, refused, run, serve, token};
 
 #[tokio::test]
 async fn a_bench_on_the_embedded_backends_reports_what_became_of_everything() {
@@ -57,6 +58,36 @@ async fn a_bench_on_the_embedded_backends_reports_what_became_of_everything() {
 }
 
 #[tokio::test]
+async fn a_bench_of_what_runs_already_leaves_it_as_it_was() {
+    let data = TempDir::new().unwrap();
+    let server = Server::start(serve(data.path())).await;
+    let json = data.path().join("run.json");
+    let token = token().await;
+    let at = format!("http://{}", server.api);
+    let mut command = postrider(&["bench", "--events", "20", "--rounds", "1", "--at", &at]);
+    command.args(["--clients", "2", "--token", &token, "--json"]);
+    command.arg(&json);
+    let ended = run(command).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let round = &report["rounds"][0];
+    assert_eq!(
+        (&round["accepted"], &round["delivered"]),
+        (&20.into(), &20.into())
+    );
+    // Those of the round that was not counted are kept alive.
+    assert!(round["connections"].as_u64().unwrap() < 20);
+    assert_eq!(round["processes"][0]["name"], "ingest");
+    let (_, left) = get_as(&server.api, "/api/v1/app", &token).await;
+    assert_eq!(
+        left["data"],
+        serde_json::json!([]),
+        "its applications are deleted"
+    );
+    server.running.stop(Signal::SIGTERM).await;
+}
+
+#[tokio::test]
 async fn a_bench_says_what_is_wrong_with_its_arguments() {
     let mut command = postrider(&["bench"]);
     command.env("POSTRIDER_BROKER", "amqp://127.0.0.1");
@@ -65,6 +96,9 @@ async fn a_bench_says_what_is_wrong_with_its_arguments() {
     refused(shares, &["--slow", "more than 100"]).await;
     let many = postrider(&["bench", "--events", "10000000", "--fan-out", "100"]);
     refused(many, &["--events", "--fan-out", "ask for less"]).await;
+    let ended = run(postrider(&["bench", "--at", "http://127.0.0.1:1"])).await;
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("--token"), "{}", ended.err);
     let ended = run(postrider(&["bench", "--rate", "0"])).await;
     assert_eq!(ended.code, Some(2));
     assert!(ended.err.contains("more than 0"), "{}", ended.err);

@@ -164,6 +164,14 @@ pub(crate) async fn get(address: &str, path: &str) -> (u16, String) {
     .await
 }
 
+pub(crate) async fn get_as(address: &str, path: &str, token: &str) -> (u16, Value) {
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n"
+    );
+    let (status, answer) = request(address, &head).await;
+    (status, serde_json::from_str(&answer).unwrap_or_default())
+}
+
 pub(crate) async fn post(address: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
     let body = body.to_string();
     let head = format!(

@@ -103,14 +103,18 @@ impl Stage {
         dir: &Path,
     ) -> anyhow::Result<Self> {
         let program = part::program()?;
-        let slow = Part::Subscriber {
+        let subscriber = Part::Subscriber {
+            listen: args.subscriber,
             slow: args.slow_time,
         };
-        let subscriber = Process::start("subscriber", part::command(&program), &slow).await?;
+        let subscriber = Process::start("subscriber", part::command(&program), &subscriber).await?;
         let address = subscriber.address.context("the subscriber listens")?;
         let layout = Layout::of(args, address);
         let (mut floor, mut sites) = (Vec::new(), Vec::new());
-        let ours = Ours::start(args, servers, dir).await?;
+        let ours = match &args.token {
+            Some(token) if !args.at.is_empty() => Ours::at(&args.at, token, servers).await?,
+            _ => Ours::start(args, servers, dir).await?,
+        };
         sites.push(ours.site(&layout, args).await?);
         if let (Some(servers), false) = (servers, args.no_floor) {
             floor = start_floor(&program, servers, address).await?;

@@ -13,7 +13,7 @@ use postrider_bench::site::Site;
 use postrider_bench::usage;
 use postrider_core::id::OrgId;
 use postrider_core::time::{Clock as _, SystemClock};
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -35,8 +35,12 @@ const EVENT_TYPE: &str = "bench.event";
 const OTHER_TYPE: &str = "bench.other";
 
 pub(super) struct Ours {
+    /// Those that were started for the run.
     nodes: Vec<Node>,
-    servers: Vec<(String, u32)>,
+    /// Where events are posted.
+    ingests: Vec<SocketAddr>,
+    /// What was there before: servers, and ingests that run already.
+    others: Vec<(String, u32)>,
     client: reqwest::Client,
     token: String,
     /// Made for the run, so that nothing else is touched.
@@ -78,24 +82,58 @@ impl Ours {
                 }
             }
         }
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(START)
-            .build()?;
+        let others = servers.map(all_servers).unwrap_or_default();
+        Self::new(nodes, others, token)
+    }
+
+    fn new(nodes: Vec<Node>, others: Vec<(String, u32)>, token: String) -> anyhow::Result<Self> {
         Ok(Self {
+            ingests: nodes.iter().filter_map(|node| node.listen).collect(),
             nodes,
-            servers: servers.map(all_servers).unwrap_or_default(),
-            client,
+            others,
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(START)
+                .build()?,
             token,
             applications: parking_lot::Mutex::default(),
         })
     }
 
+    /// What runs already.
+    pub(super) async fn at(
+        urls: &[Url],
+        token: &str,
+        servers: Option<&Servers>,
+    ) -> anyhow::Result<Self> {
+        let mut ours = Self::new(Vec::new(), Vec::new(), token.to_owned())?;
+        for url in urls {
+            if url.scheme() != "http" {
+                bail!("--at {url}: must be http://host:port");
+            }
+            let host = url
+                .host_str()
+                .with_context(|| format!("--at {url}: names no host"))?;
+            let port = url.port_or_known_default().unwrap_or(80);
+            let mut found = tokio::net::lookup_host((host, port))
+                .await
+                .with_context(|| format!("--at {url}"))?;
+            let found = found
+                .next()
+                .with_context(|| format!("--at {url}: no address"))?;
+            ours.ingests.push(found);
+            ours.others.extend(server("ingest", url.as_str(), port));
+        }
+        ours.others
+            .extend(servers.map(all_servers).unwrap_or_default());
+        Ok(ours)
+    }
+
     /// Makes applications and endpoints.
     pub(super) async fn site(&self, layout: &Layout, args: &BenchArgs) -> anyhow::Result<Site> {
         for name in [EVENT_TYPE, OTHER_TYPE] {
-            let body = json!({"name": name, "description": "Of a benchmark."});
-            self.post("/event-type", &body).await?;
+            let body = json!({"description": "Of a benchmark."});
+            self.put(&format!("/event-type/{name}"), &body).await?;
         }
         let made = stream::iter(0..layout.applications)
             .map(|number| self.application(layout, number))
@@ -120,10 +158,10 @@ impl Ours {
                 pid.with_context(|| format!("{} has ended", node.name))?,
             ));
         }
-        pids.extend(self.servers.clone());
+        pids.extend(self.others.clone());
         Ok(Site {
             name: POSTRIDER.to_owned(),
-            addresses: self.nodes.iter().filter_map(|node| node.listen).collect(),
+            addresses: self.ingests.clone(),
             paths: applications
                 .iter()
                 // As newer client libraries ask: they know what they have sent.
@@ -159,22 +197,29 @@ impl Ours {
     }
 
     async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let address = self.nodes.iter().find_map(|node| node.listen);
-        let address = address.context("an ingest listens")?;
+        self.send(Method::POST, path, body).await
+    }
+
+    async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(Method::PUT, path, body).await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let address = self.ingests.first().context("an ingest listens")?;
         let url = format!("http://{address}/api/v1{path}");
-        let request = self.client.post(url).bearer_auth(&self.token).json(body);
-        let answer = request.send().await?;
+        let request = self.client.request(method.clone(), url);
+        let answer = request.bearer_auth(&self.token).json(body).send().await?;
         let status = answer.status();
         let said = answer.text().await?;
         if !status.is_success() {
-            bail!("POST {path} was answered {status}: {said}");
+            bail!("{method} {path} was answered {status}: {said}");
         }
         Ok(serde_json::from_str(&said)?)
     }
 
     /// Deletes what it made, and ends.
     pub(super) async fn stop(self) {
-        let address = self.nodes.iter().find_map(|node| node.listen);
+        let address = self.ingests.first();
         let applications = std::mem::take(&mut *self.applications.lock());
         if let Some(address) = address {
             let deleted = stream::iter(applications).for_each_concurrent(HANDS, |app| {

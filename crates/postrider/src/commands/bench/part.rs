@@ -1,6 +1,7 @@
 //! The processes of a bench, which are this program, too.
 
 use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -14,6 +15,9 @@ use tokio::process::Command;
 use super::install_tls;
 use crate::failure::{Ending, Failure};
 use crate::output;
+
+/// A port of this machine alone.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// This program.
 pub(super) fn program() -> anyhow::Result<PathBuf> {
@@ -45,8 +49,10 @@ pub(in super::super) fn run() -> Result<Ending, Failure> {
 
 async fn play(part: Part) -> anyhow::Result<()> {
     match part {
-        Part::Subscriber { slow } => subscriber::run(listen().await?, Manner { slow }).await,
-        Part::FloorIngest { broker } => floor::ingest(&broker, listen().await?).await,
+        Part::Subscriber { slow, listen: at } => {
+            subscriber::run(listen(at).await?, Manner { slow }).await
+        }
+        Part::FloorIngest { broker } => floor::ingest(&broker, listen(ANYWHERE).await?).await,
         Part::FloorWorker {
             broker,
             url,
@@ -66,8 +72,10 @@ async fn play(part: Part) -> anyhow::Result<()> {
 }
 
 /// Connections are taken from now on, and wait until somebody accepts them.
-async fn listen() -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+async fn listen(at: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(at)
+        .await
+        .with_context(|| format!("cannot listen on {at}"))?;
     let address = Some(listener.local_addr()?);
     say(&Ready { address });
     Ok(listener)
