@@ -13,8 +13,6 @@ use tracing::warn;
 const BATCH: usize = 1024;
 /// A broker writes each acknowledgement to disk; so many at once cost about as much as one.
 const ENOUGH: usize = 64;
-/// For how long fewer wait for more. What comes again meanwhile finds its outcomes recorded.
-const LINGER: Duration = Duration::from_millis(20);
 /// A broker that cannot take acknowledgements now is asked again this much later.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -25,10 +23,15 @@ pub(crate) struct Acker {
 }
 
 impl Acker {
-    pub(crate) fn start(broker: Arc<dyn Broker>, background: &TaskTracker) -> Self {
+    /// Fewer than enough wait for `linger` for more. What comes again meanwhile finds its outcomes recorded.
+    pub(crate) fn start(
+        broker: Arc<dyn Broker>,
+        linger: Duration,
+        background: &TaskTracker,
+    ) -> Self {
         let (receipts, queue) = mpsc::channel(BATCH * 4);
         let closing = CancellationToken::new();
-        background.spawn(run(broker, queue, closing.clone()));
+        background.spawn(run(broker, linger, queue, closing.clone()));
         Self { receipts, closing }
     }
 
@@ -45,6 +48,7 @@ impl Acker {
 
 async fn run(
     broker: Arc<dyn Broker>,
+    moment: Duration,
     mut queue: mpsc::Receiver<Receipt>,
     closing: CancellationToken,
 ) {
@@ -56,19 +60,20 @@ async fn run(
             () = closing.cancelled(), if !queue.is_closed() => queue.close(),
         }
         if !batch.is_empty() {
-            linger(&mut queue, &mut batch, &closing).await;
+            linger(moment, &mut queue, &mut batch, &closing).await;
             acknowledge(&*broker, std::mem::take(&mut batch), &closing).await;
         }
     }
 }
 
 async fn linger(
+    moment: Duration,
     queue: &mut mpsc::Receiver<Receipt>,
     batch: &mut Vec<Receipt>,
     closing: &CancellationToken,
 ) {
-    let end = Instant::now() + LINGER;
-    while batch.len() < ENOUGH {
+    let end = Instant::now() + moment;
+    while batch.len() < ENOUGH && !moment.is_zero() {
         tokio::select! {
             () = closing.cancelled() => return,
             () = sleep_until(end) => return,

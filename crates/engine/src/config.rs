@@ -14,6 +14,10 @@ pub struct EngineConfig {
     pub prefetch_bytes: usize,
     /// The bound on a whole request: name resolution, connecting, sending, and reading the answer.
     pub request_timeout: Duration,
+    /// How long outcomes wait for others to be stored with.
+    pub outcome_linger: Duration,
+    /// How long acknowledgements wait for others.
+    pub ack_linger: Duration,
     /// Delays between attempts.
     pub schedule: RetrySchedule,
     /// For tests: whoever touches a payload that contains this ends the process.
@@ -27,6 +31,8 @@ impl Default for EngineConfig {
             prefetch: 4096,
             prefetch_bytes: 256 * 1024 * 1024,
             request_timeout: Duration::from_secs(15),
+            outcome_linger: Duration::from_millis(5),
+            ack_linger: Duration::from_millis(20),
             schedule: RetrySchedule::default(),
             abort_on: None,
         }

@@ -70,9 +70,18 @@ impl Context {
         background: &TaskTracker,
     ) -> Result<Self, prometheus::Error> {
         let metrics = Metrics::register(&parts.metrics)?;
-        let recorder =
-            Recorder::start(&parts.ports, Arc::clone(&parts.clock), &metrics, background);
-        let acker = Acker::start(Arc::clone(&parts.ports.broker), background);
+        let recorder = Recorder::start(
+            &parts.ports,
+            Arc::clone(&parts.clock),
+            &metrics,
+            parts.config.outcome_linger,
+            background,
+        );
+        let acker = Acker::start(
+            Arc::clone(&parts.ports.broker),
+            parts.config.ack_linger,
+            background,
+        );
         let gate = Gate::new(parts.config.request_timeout, &metrics.suspects);
         let windows = parts.ports.broker.windows();
         let held = Held::new(windows, &metrics.packs, &metrics.packs_by_queue);

@@ -57,6 +57,7 @@ impl Recorder {
         ports: &Ports,
         clock: Arc<dyn Clock>,
         metrics: &Metrics,
+        linger: Duration,
         background: &TaskTracker,
     ) -> Self {
         let closing = CancellationToken::new();
@@ -64,6 +65,7 @@ impl Recorder {
         let settlements = Kind {
             name: "pair records",
             bound: KEPT_SETTLEMENT_BYTES,
+            linger,
             size: |_| SETTLEMENT_BYTES,
             dropped: metrics.pair_records_dropped.clone(),
             // By the time it is written the lease that it ends may be somebody else's; its own ends by itself.
@@ -77,6 +79,7 @@ impl Recorder {
         let records = Kind {
             name: "log",
             bound: KEPT_LOG_BYTES,
+            linger,
             size: log_size,
             dropped: metrics.log_records_dropped.clone(),
             lasts: |_| true,

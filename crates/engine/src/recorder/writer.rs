@@ -15,8 +15,6 @@ use tracing::{info, warn};
 const BATCH: usize = 512;
 /// A store that is asked for so many at once spends little on being asked.
 const ENOUGH: usize = 64;
-/// For how long fewer wait for more: what waits is the acknowledgement, not a delivery.
-const LINGER: Duration = Duration::from_millis(5);
 /// Outcomes that wait while a store takes its time to say that it is away.
 const QUEUE: usize = BATCH * 32;
 /// Records in one call.
@@ -32,6 +30,8 @@ pub(super) struct Kind<T> {
     pub(super) name: &'static str,
     /// Bytes that are kept while the store is away; beyond that the oldest are dropped and counted.
     pub(super) bound: usize,
+    /// For how long few wait for more: what waits is the acknowledgement, not a delivery.
+    pub(super) linger: Duration,
     pub(super) size: fn(&T) -> usize,
     pub(super) dropped: IntCounter,
     /// Whether a record that could not be written is still right when it is written later.
@@ -134,7 +134,7 @@ impl<T: Clone + Send + 'static> Task<T> {
                 () = sleep_until(asked_again), if !self.kept.is_empty() => false,
             };
             if !ended && !batch.is_empty() && !self.is_behind() {
-                linger(&mut queue, &mut batch, &closing).await;
+                linger(self.kind.linger, &mut queue, &mut batch, &closing).await;
             }
             let waiting = self.keep(&mut batch);
             // A store that is away is not asked once more for each outcome.
@@ -217,16 +217,17 @@ impl<T: Clone + Send + 'static> Task<T> {
 
 /// Takes what else comes in a moment, where there is little.
 async fn linger<T>(
+    moment: Duration,
     queue: &mut mpsc::Receiver<Entry<T>>,
     batch: &mut Vec<Entry<T>>,
     closing: &CancellationToken,
 ) {
-    if batch.len() >= ENOUGH {
+    if batch.len() >= ENOUGH || moment.is_zero() {
         return;
     }
     tokio::select! {
         () = closing.cancelled() => {}
-        () = sleep(LINGER) => {}
+        () = sleep(moment) => {}
     }
     while batch.len() < BATCH {
         match queue.try_recv() {
@@ -279,6 +280,7 @@ mod tests {
         Kind {
             name: "numbers",
             bound,
+            linger: Duration::ZERO,
             size: |_| 10,
             dropped: IntCounter::new("dropped", "Dropped.").unwrap(),
             lasts: |number| *number != 9,

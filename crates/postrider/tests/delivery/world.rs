@@ -91,6 +91,12 @@ impl World {
         config: EngineConfig,
         script: impl Fn(usize, &Outgoing) -> Play + Send + Sync + 'static,
     ) -> Self {
+        // Time stands still: what waits for company would wait for ever.
+        let config = EngineConfig {
+            outcome_linger: Duration::ZERO,
+            ack_linger: Duration::ZERO,
+            ..config
+        };
         let (still, ended) = std::sync::mpsc::sync_channel::<()>(0);
         tokio::task::spawn_blocking(move || ended.recv());
         let clock: Arc<dyn Clock> = Arc::new(PausedClock(Instant::now()));
