@@ -141,6 +141,9 @@ async fn a_full_disk_refuses_new_events_and_loses_none() {
             .await
             .unwrap(),
     ];
+    // Its record is written a moment after it was accepted; this waits for it.
+    api.get(&format!("/api/v1/app/{}/msg/{}", app.id, accepted[0]))
+        .await;
 
     fill(&ballast);
     let padding = "x".repeat(20_000);

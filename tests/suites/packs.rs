@@ -144,13 +144,13 @@ async fn post_together(
     installation: &Shared,
 ) -> Vec<String> {
     broker.hold_from(PUBLISHER, (Way::ToServer, PUBLISH), Way::ToClient);
-    let before = scripts_run(installation).await;
+    let before = keys(installation).await;
     let posts: Vec<_> = (0..SIZE)
         .map(|number| tokio::spawn(post(api.clone(), tenant.id.clone(), number)))
         .collect();
-    // Each is reserved right before it is published.
+    // Each is reserved right before it is published, under a key of its own.
     eventually("all events to be reserved", || async {
-        (scripts_run(installation).await >= before + SIZE as u64).then_some(())
+        (keys(installation).await >= before + SIZE as u64).then_some(())
     })
     .await;
     until("a confirm to be held", || {
@@ -176,14 +176,12 @@ async fn post(api: Api, app: String, number: usize) -> String {
     answer["id"].as_str().unwrap().to_owned()
 }
 
-/// How many scripts Redis has run.
-async fn scripts_run(installation: &Shared) -> u64 {
-    let stats = installation.redis.command("INFO commandstats").await;
-    let calls = stats
-        .lines()
-        .filter(|line| line.starts_with("cmdstat_eval"));
-    let calls = calls.filter_map(|line| line.split_once("calls=")?.1.split(',').next());
-    calls.map(|calls| calls.parse::<u64>().unwrap()).sum()
+/// How many keys Redis holds.
+async fn keys(installation: &Shared) -> u64 {
+    let keyspace = installation.redis.command("INFO keyspace").await;
+    let counts = keyspace.lines().filter_map(|line| line.split_once("keys="));
+    let counts = counts.filter_map(|(_, rest)| rest.split(',').next());
+    counts.map(|count| count.parse::<u64>().unwrap()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
