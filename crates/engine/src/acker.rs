@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use postrider_core::ports::{Broker, Receipt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use crate::linger::linger;
+
 const BATCH: usize = 1024;
-/// A broker writes each acknowledgement to disk; so many at once cost about as much as one.
-const ENOUGH: usize = 64;
 /// A broker that cannot take acknowledgements now is asked again this much later.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -60,24 +59,8 @@ async fn run(
             () = closing.cancelled(), if !queue.is_closed() => queue.close(),
         }
         if !batch.is_empty() {
-            linger(moment, &mut queue, &mut batch, &closing).await;
+            linger(moment, BATCH, &mut queue, &mut batch, &closing).await;
             acknowledge(&*broker, std::mem::take(&mut batch), &closing).await;
-        }
-    }
-}
-
-async fn linger(
-    moment: Duration,
-    queue: &mut mpsc::Receiver<Receipt>,
-    batch: &mut Vec<Receipt>,
-    closing: &CancellationToken,
-) {
-    let end = Instant::now() + moment;
-    while batch.len() < ENOUGH && !moment.is_zero() {
-        tokio::select! {
-            () = closing.cancelled() => return,
-            () = sleep_until(end) => return,
-            taken = queue.recv_many(batch, BATCH) => if taken == 0 { return },
         }
     }
 }

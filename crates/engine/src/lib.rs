@@ -21,6 +21,7 @@ mod deliver;
 mod gate;
 mod held;
 mod item;
+mod linger;
 mod metrics;
 mod observer;
 mod pack;

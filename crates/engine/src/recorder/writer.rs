@@ -7,14 +7,14 @@ use futures_util::future::BoxFuture;
 use postrider_core::ports::PortError;
 use prometheus::IntCounter;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::linger::linger;
+
 const BATCH: usize = 512;
-/// A store that is asked for so many at once spends little on being asked.
-const ENOUGH: usize = 64;
 /// Outcomes that wait while a store takes its time to say that it is away.
 const QUEUE: usize = BATCH * 32;
 /// Records in one call.
@@ -134,7 +134,8 @@ impl<T: Clone + Send + 'static> Task<T> {
                 () = sleep_until(asked_again), if !self.kept.is_empty() => false,
             };
             if !ended && !batch.is_empty() && !self.is_behind() {
-                linger(self.kind.linger, &mut queue, &mut batch, &closing).await;
+                let moment = self.kind.linger;
+                linger(moment, BATCH, &mut queue, &mut batch, &closing).await;
             }
             let waiting = self.keep(&mut batch);
             // A store that is away is not asked once more for each outcome.
@@ -215,28 +216,6 @@ impl<T: Clone + Send + 'static> Task<T> {
     }
 }
 
-/// Takes what else comes in a moment, where there is little.
-async fn linger<T>(
-    moment: Duration,
-    queue: &mut mpsc::Receiver<Entry<T>>,
-    batch: &mut Vec<Entry<T>>,
-    closing: &CancellationToken,
-) {
-    if batch.len() >= ENOUGH || moment.is_zero() {
-        return;
-    }
-    tokio::select! {
-        () = closing.cancelled() => {}
-        () = sleep(moment) => {}
-    }
-    while batch.len() < BATCH {
-        match queue.try_recv() {
-            Ok(entry) => batch.push(entry),
-            Err(_) => return,
-        }
-    }
-}
-
 /// Writes what is kept, oldest first, until nothing is left or it cannot be written now. What can never be written is
 /// dropped and counted: it must not keep the rest.
 async fn drain<T: Clone>(queue: &mut VecDeque<T>, kind: &Kind<T>) -> Result<(), PortError> {
@@ -272,6 +251,7 @@ mod tests {
     use futures_util::FutureExt as _;
     use parking_lot::Mutex;
     use std::sync::Arc;
+    use tokio::time::sleep;
 
     fn kind(
         bound: usize,

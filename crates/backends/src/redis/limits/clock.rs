@@ -37,7 +37,15 @@ impl ServerClock {
         })
     }
 
-    pub(super) async fn look(&self, link: &Link) {
+    /// Does what was asked, and looks beside it where the last look was some time ago.
+    pub(super) async fn beside<T>(&self, link: &Link, asked: impl Future<Output = T>) -> T {
+        if self.is_stale() {
+            return tokio::join!(asked, self.look(link)).0;
+        }
+        asked.await
+    }
+
+    async fn look(&self, link: &Link) {
         let time: RedisResult<(i64, i64)> = redis::cmd("TIME").query_async(&mut link.clone()).await;
         // Where it cannot be asked, scripts do without.
         if let Ok((seconds, micros)) = time {
@@ -45,7 +53,7 @@ impl ServerClock {
         }
     }
 
-    pub(super) fn is_stale(&self) -> bool {
+    fn is_stale(&self) -> bool {
         let looked = *self.0.lock();
         looked.is_none_or(|(looked, _)| looked.elapsed() > FRESH / 2)
     }

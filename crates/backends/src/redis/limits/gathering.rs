@@ -143,9 +143,6 @@ impl Gathering {
         };
         let offset = self.clock.ahead_of(now);
         let asked = self.reservations.reserve(&link, now, offset, wishes);
-        if self.clock.is_stale() {
-            return tokio::join!(asked, self.clock.look(&link)).0;
-        }
-        asked.await
+        self.clock.beside(&link, asked).await
     }
 }

@@ -114,10 +114,17 @@ impl RedisLimits {
     }
 
     async fn run<T: FromRedisValue>(&self, asked: Asked, call: &Call<'_>) -> Result<T, PortError> {
-        let mut link = self.link().await?;
-        let answered = call.run(&mut link).await;
-        answered.map_err(|error| told(PART, asked, &error))
+        run_on(self.link().await?, asked, call).await
     }
+}
+
+async fn run_on<T: FromRedisValue>(
+    mut link: Link,
+    asked: Asked,
+    call: &Call<'_>,
+) -> Result<T, PortError> {
+    let answered = call.run(&mut link).await;
+    answered.map_err(|error| told(PART, asked, &error))
 }
 
 #[async_trait]
@@ -150,7 +157,7 @@ impl Limits for RedisLimits {
     async fn release(&self, key: &ReservationKey) -> Result<(), PortError> {
         let link = self.link().await?;
         match self.reservations.release(&link, key) {
-            Some(call) => self.run(Asked::Write, &call).await,
+            Some(call) => run_on(link, Asked::Write, &call).await,
             None => Ok(()),
         }
     }
@@ -164,7 +171,7 @@ impl Limits for RedisLimits {
     ) -> Result<(), PortError> {
         let link = self.link().await?;
         match self.reservations.lapse(&link, now, key, message, until) {
-            Some(call) => self.run(Asked::Write, &call).await,
+            Some(call) => run_on(link, Asked::Write, &call).await,
             None => Ok(()),
         }
     }
@@ -178,10 +185,7 @@ impl Limits for RedisLimits {
         let link = self.link().await?;
         let offset = self.clock.ahead_of(now);
         let settled = self.pairs.settle(&link, now, offset, &settlements);
-        if self.clock.is_stale() {
-            return tokio::join!(settled, self.clock.look(&link)).0;
-        }
-        settled.await
+        self.clock.beside(&link, settled).await
     }
 
     async fn open_chain(
@@ -193,13 +197,13 @@ impl Limits for RedisLimits {
     ) -> Result<(), PortError> {
         let link = self.link().await?;
         let call = self.pairs.open_chain(&link, now, &pair, chain, keep_until);
-        self.run(Asked::Write, &call).await
+        run_on(link, Asked::Write, &call).await
     }
 
     async fn pair(&self, now: Timestamp, pair: PairKey) -> Result<Option<PairRecord>, PortError> {
         let link = self.link().await?;
         let call = self.pairs.pair(&link, now, &pair);
-        let found: Vec<Value> = self.run(Asked::Read, &call).await?;
+        let found: Vec<Value> = run_on(link, Asked::Read, &call).await?;
         pairs::record(&found)
     }
 

@@ -44,29 +44,10 @@ local function found(wish, stored)
     return { IN_PROGRESS, stored.lease - offset }
 end
 
-local function value_of(wish)
-    return pending(wish.kept, wish.candidate, wish.body, wish.lease, wish.owned)
-end
-
--- The one look that nearly all need: whether there is anything, and where there is nothing the new one.
-local function reserve_alone(wish)
-    local value = redis.call('SET', alone('a', wish.digest), value_of(wish), 'NX', 'GET', 'PXAT', wish.kept)
-    return value and read(value)
-end
-
 local function reserve(wish)
-    local at_once = wish.kind == 'a' and wish.owned == '' and wish.kept > now
-    local stored
-    if at_once then
-        stored = reserve_alone(wish)
-    else
-        stored = look(wish.kind, wish.digest, now)
-    end
+    local stored = look(wish.kind, wish.digest, now)
     if stored and stored.kept > now and stored.kind ~= OWNER then
         return found(wish, stored)
-    end
-    if at_once and not stored then
-        return { FRESH }
     end
     local taken = stored
     if wish.kind ~= 'e' then
@@ -75,7 +56,8 @@ local function reserve(wish)
     if taken and taken.kept > now then
         return { EVENT_ID_TAKEN, taken.message }
     end
-    store(wish.kind, wish.digest, now, wish.kept, value_of(wish), stored)
+    local value = pending(wish.kept, wish.candidate, wish.body, wish.lease, wish.owned)
+    store(wish.kind, wish.digest, now, wish.kept, value, stored)
     if wish.owned ~= '' then
         store('e', wish.owned, now, wish.event_id_kept, owner(wish.event_id_kept, wish.candidate), taken)
     end
