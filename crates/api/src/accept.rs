@@ -288,5 +288,5 @@ fn remember(state: &State, key: ReservationKey, event: &Arc<Event>) {
         state.batches.complete(key, answer);
     }
     let record = MessageRecord::from(Arc::clone(event));
-    state.batches.record(LogRecord::Message(record));
+    state.batches.record(LogRecord::Accepted(record));
 }

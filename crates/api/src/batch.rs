@@ -103,7 +103,9 @@ impl Batches {
 
     pub(crate) fn record(&self, record: LogRecord) {
         let payload = match &record {
-            LogRecord::Message(message) => message.event.payload.len(),
+            LogRecord::Accepted(message) | LogRecord::Message(message) => {
+                message.event.payload.len()
+            }
             LogRecord::Attempt(attempt) => attempt.response.len(),
             LogRecord::Destination(_) => 0,
         };

@@ -179,7 +179,7 @@ async fn follow(world: Arc<World>, mut behind: Receiver<Accepted>) {
         let (events, done): (Vec<_>, Vec<_>) = gathered.drain(..).unzip();
         let messages = events
             .into_iter()
-            .map(|event| LogRecord::Message(event.into()));
+            .map(|event| LogRecord::Accepted(event.into()));
         let recorded = world.ports.log.record(messages.collect());
         let completed = world.ports.limits.complete(SystemClock.now(), done);
         let (recorded, completed) = tokio::join!(recorded, completed);

@@ -77,6 +77,9 @@ pub trait DeliveryLog: Probe {
 /// Something to be remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogRecord {
+    /// A message that was just accepted, from who accepted it: a store need not look whether it has it.
+    Accepted(MessageRecord),
+    /// A message that may be there already; then what is there stands, but for its payload where that is gone.
     Message(MessageRecord),
     Attempt(AttemptRecord),
     Destination(Destination),

@@ -133,7 +133,7 @@ fn worth_keeping(mut batch: Vec<Settlement>, now: Timestamp) -> Vec<Settlement> 
 
 fn log_size(record: &LogRecord) -> usize {
     let texts = match record {
-        LogRecord::Message(message) => message.event.payload.len(),
+        LogRecord::Accepted(message) | LogRecord::Message(message) => message.event.payload.len(),
         LogRecord::Attempt(attempt) => attempt.response.len() + attempt.url.len(),
         LogRecord::Destination(_) => 0,
     };

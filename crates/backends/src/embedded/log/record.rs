@@ -34,7 +34,9 @@ pub(super) fn record(connection: &Connection, records: &[LogRecord]) -> Result<(
     note_skew(connection, records)?;
     for record in records {
         match record {
-            LogRecord::Message(message) => record_message(connection, message)?,
+            LogRecord::Accepted(message) | LogRecord::Message(message) => {
+                record_message(connection, message)?;
+            }
             LogRecord::Attempt(attempt) => record_attempt(connection, attempt)?,
             LogRecord::Destination(destination) => record_destination(connection, destination)?,
         }
@@ -44,7 +46,7 @@ pub(super) fn record(connection: &Connection, records: &[LogRecord]) -> Result<(
 
 fn note_skew(connection: &Connection, records: &[LogRecord]) -> Result<()> {
     let messages = records.iter().filter_map(|record| match record {
-        LogRecord::Message(message) => Some((
+        LogRecord::Accepted(message) | LogRecord::Message(message) => Some((
             message.event.message.created_at(),
             message.event.accepted_at,
         )),
@@ -53,7 +55,7 @@ fn note_skew(connection: &Connection, records: &[LogRecord]) -> Result<()> {
     Skew::Message.note(connection, messages)?;
     let attempts = records.iter().filter_map(|record| match record {
         LogRecord::Attempt(attempt) => Some((attempt.id.created_at(), attempt.at)),
-        LogRecord::Message(_) | LogRecord::Destination(_) => None,
+        LogRecord::Accepted(_) | LogRecord::Message(_) | LogRecord::Destination(_) => None,
     });
     Skew::Attempt.note(connection, attempts)
 }

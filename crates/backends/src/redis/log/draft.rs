@@ -6,6 +6,7 @@ use std::time::Duration;
 use postrider_core::attempt::AttemptRecord;
 use postrider_core::id::{AppId, EndpointId, MessageId};
 use postrider_core::message::MessageRecord;
+use postrider_core::pair::ChainId;
 use postrider_core::ports::{Destination, LogRecord, PortError};
 use postrider_core::time::Timestamp;
 
@@ -28,6 +29,8 @@ const SPARE: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Default)]
 struct Draft<'a> {
     message: Option<&'a MessageRecord>,
+    /// It was just accepted, so that nothing of it is to be compared.
+    accepted: bool,
     pairs: BTreeMap<EndpointId, Pair<'a>>,
 }
 
@@ -52,8 +55,17 @@ pub(super) struct Portion<'a> {
     pub(super) period: Period,
     /// From when on nothing in the period is younger, as far as this call knows.
     pub(super) younger: Timestamp,
-    messages: Vec<(MessageId, Option<&'a MessageRecord>, Vec<Entry<'a>>)>,
+    messages: Vec<Whole<'a>>,
     pub(super) attempts: Vec<by_endpoint::Member>,
+}
+
+/// What a script call stores of one message.
+#[derive(Debug)]
+struct Whole<'a> {
+    id: MessageId,
+    record: Option<&'a MessageRecord>,
+    accepted: bool,
+    entries: Vec<Entry<'a>>,
 }
 
 /// What a call stores, by period.
@@ -72,7 +84,8 @@ impl<'a> Sorted<'a> {
         let mut sorted = Self::default();
         for record in records {
             match record {
-                LogRecord::Message(message) => sorted.add_message(message),
+                LogRecord::Accepted(message) => sorted.add_message(message, true),
+                LogRecord::Message(message) => sorted.add_message(message, false),
                 LogRecord::Attempt(attempt) => sorted.add_attempt(attempt),
                 LogRecord::Destination(state) => sorted.add_state(state),
             }
@@ -92,7 +105,7 @@ impl<'a> Sorted<'a> {
         drafts.messages.entry(message).or_default()
     }
 
-    fn add_message(&mut self, message: &'a MessageRecord) {
+    fn add_message(&mut self, message: &'a MessageRecord, accepted: bool) {
         let event = &message.event;
         let period = Period::of_message(event.app, event.message);
         let drafts = self.drafts(period, Some(event.accepted_at));
@@ -100,6 +113,7 @@ impl<'a> Sorted<'a> {
         // One that takes the payload away counts, whichever comes first.
         if draft.message.is_none() || !message.has_payload {
             draft.message = Some(message);
+            draft.accepted = accepted && message.has_payload;
         }
     }
 
@@ -173,7 +187,12 @@ impl<'a> Packing<'a> {
             let bytes = payload + entries.iter().map(size).sum::<usize>();
             let items = entries.len() + usize::from(message.is_some());
             let portion = self.with_room(items, bytes);
-            portion.messages.push((id, message.take(), entries));
+            portion.messages.push(Whole {
+                id,
+                record: message.take(),
+                accepted: draft.accepted,
+                entries,
+            });
             if rest.is_empty() {
                 return;
             }
@@ -232,15 +251,15 @@ fn size(entry: &Entry<'_>) -> usize {
 impl Portion<'_> {
     /// How much it takes of a call.
     pub(super) fn items(&self) -> usize {
-        let entries = self.messages.iter().map(|(_, message, entries)| {
-            let large = message.map_or(0, |message| message.event.payload.len() / LARGE);
-            1 + entries.len() + large
+        let entries = self.messages.iter().map(|whole| {
+            let payload = whole.record.map(|message| message.event.payload.len());
+            1 + whole.entries.len() + payload.unwrap_or_default() / LARGE
         });
         entries.sum::<usize>().max(self.attempts.len())
     }
 
     fn messages(&self) -> impl Iterator<Item = &MessageRecord> {
-        self.messages.iter().filter_map(|(_, message, _)| *message)
+        self.messages.iter().filter_map(|whole| whole.record)
     }
 
     pub(super) fn event_ids(&self) -> Vec<[u8; 28]> {
@@ -265,48 +284,86 @@ impl Portion<'_> {
 }
 
 /// A portion as bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct PackedPortion {
-    messages: Vec<(MessageId, Option<message::Packed>, Vec<Vec<u8>>)>,
-    responses: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Members of which nothing has to be looked up.
+    new: Vec<Vec<u8>>,
+    /// What is kept apart of them, and large responses.
+    large: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What has to be compared with what is there.
+    compared: Vec<(MessageId, message::Packed, Vec<Vec<u8>>)>,
 }
 
 impl PackedPortion {
     pub(super) fn new(portion: &Portion<'_>, common: &mut Common) -> Result<Self, PortError> {
-        let mut packed = Self {
-            messages: Vec::new(),
-            responses: Vec::new(),
-        };
-        for (id, message, entries) in &portion.messages {
-            let message = message.map(|message| message::pack(message, common));
-            let mut list = Vec::new();
-            for entry in entries {
-                let entry = trail::pack(entry, common);
-                list.push(entry.entry);
-                let response = entry.apart;
-                let response = response.map(|(id, bytes)| (id.as_bytes().to_vec(), bytes));
-                packed.responses.extend(response);
-            }
-            packed.messages.push((*id, message.transpose()?, list));
+        let mut packed = Self::default();
+        for whole in &portion.messages {
+            packed.add(whole, common)?;
         }
         Ok(packed)
     }
 
-    pub(super) fn add_to(self, list: &mut List) {
-        list.count(self.responses.len());
-        for (attempt, bytes) in self.responses {
-            list.0.extend([attempt, bytes]);
+    fn add(&mut self, whole: &Whole<'_>, common: &mut Common) -> Result<(), PortError> {
+        let record = whole.record.map(|message| message::pack(message, common));
+        let record = record.transpose()?.unwrap_or_default();
+        let entries = self.entries(whole, common);
+        let id = whole.id.as_bytes();
+        let (mut rest, mut left) = (message::Packed::default(), Vec::new());
+        if !whole.accepted {
+            rest = record;
+        } else if !record.record.is_empty() {
+            self.new.push([id, record.record.as_slice()].concat());
+            let apart = record.apart.map(|bytes| (id.to_vec(), bytes));
+            self.large.extend(apart);
         }
-        list.count(self.messages.len());
-        for (id, message, entries) in self.messages {
-            let (record, large) = match message {
-                Some(packed) => (packed.record, packed.apart.unwrap_or_default()),
-                None => Default::default(),
-            };
-            list.0.extend([id.as_bytes().to_vec(), record, large]);
+        if !whole.entries.iter().all(is_first) {
+            left = entries;
+        } else if !entries.is_empty() {
+            self.new.push(trail::member(whole.id, &entries));
+        }
+        if !rest.record.is_empty() || !left.is_empty() {
+            self.compared.push((whole.id, rest, left));
+        }
+        Ok(())
+    }
+
+    fn entries(&mut self, whole: &Whole<'_>, common: &mut Common) -> Vec<Vec<u8>> {
+        let mut entries = Vec::with_capacity(whole.entries.len());
+        for entry in &whole.entries {
+            let packed = trail::pack(entry, common);
+            entries.push(packed.entry);
+            let apart = packed.apart;
+            self.large
+                .extend(apart.map(|(id, bytes)| (id.as_bytes().to_vec(), bytes)));
+        }
+        entries
+    }
+
+    pub(super) fn add_new_to(&mut self, list: &mut List) {
+        list.add_members(std::mem::take(&mut self.new));
+    }
+
+    pub(super) fn add_rest_to(self, list: &mut List) {
+        list.count(self.large.len());
+        for (field, bytes) in self.large {
+            list.0.extend([field, bytes]);
+        }
+        list.count(self.compared.len());
+        for (id, packed, entries) in self.compared {
+            let large = packed.apart.unwrap_or_default();
+            list.0
+                .extend([id.as_bytes().to_vec(), packed.record, large]);
             list.count(entries.len());
             list.0.extend(entries);
         }
+    }
+}
+
+/// Later attempts are put behind this one, which costs more work, but less room than a member for each.
+fn is_first(entry: &Entry<'_>) -> bool {
+    match entry {
+        Entry::Attempt(attempt, _) => attempt.attempt == 1 && attempt.chain == ChainId::FIRST,
+        Entry::State(_) => false,
     }
 }
 
@@ -323,10 +380,15 @@ impl List {
         self.0.push(count.to_string().into_bytes());
     }
 
-    /// With its length in front.
-    pub(super) fn add_list(&mut self, members: &[impl AsRef<[u8]>]) {
+    /// Members of a sorted set, in which only their bytes count.
+    pub(super) fn add_members(&mut self, members: impl IntoIterator<Item = impl Into<Vec<u8>>>) {
+        let members: Vec<Vec<u8>> = members.into_iter().map(Into::into).collect();
         self.count(members.len());
-        self.0
-            .extend(members.iter().map(|member| member.as_ref().to_vec()));
+        self.count(members.iter().map(Vec::len).sum());
+        self.0.extend(
+            members
+                .into_iter()
+                .flat_map(|member| [b"0".to_vec(), member]),
+        );
     }
 }

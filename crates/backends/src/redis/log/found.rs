@@ -60,7 +60,11 @@ impl Found {
     fn add(&mut self, mut source: Source) -> Result<()> {
         source.take(self.id.as_bytes().len())?;
         match source.byte()? {
-            message::VERSION => self.message = Some(message::read(self.id, &mut source)?),
+            message::VERSION => {
+                let message = message::read(self.id, &mut source)?;
+                // Of two, the first has no payload any more: its flags sort lower.
+                self.message.get_or_insert(message);
+            }
             // Their numbers.
             trail::VERSION => drop(source.take(2)?),
             other => return Err(Unreadable::Version(other)),

@@ -60,7 +60,8 @@ impl RedisLog {
         walk: Walk<MessageId>,
     ) -> std::result::Result<Vec<MessageRecord>, PortError> {
         let keys = period.keys(self.server.space());
-        let portion = walk.wanted().clamp(*ROWS.start(), *ROWS.end());
+        // A message and its trail.
+        let portion = (2 * walk.wanted()).clamp(*ROWS.start(), *ROWS.end());
         let mut from = walk.from.map(|id| id.as_bytes().to_vec());
         let mut rows = Vec::new();
         loop {
@@ -213,6 +214,14 @@ fn messages(found: Vec<Vec<u8>>) -> Result<Vec<message::Found>> {
             messages.push(message::read_member(id, member)?);
         }
     }
+    // A record that was repeated after its payload had gone is there twice.
+    messages.dedup_by(|later, earlier| {
+        let repeated = later.id == earlier.id;
+        if repeated && earlier.has_payload() {
+            std::mem::swap(later, earlier);
+        }
+        repeated
+    });
     Ok(messages)
 }
 

@@ -41,7 +41,7 @@ const HEADERS: u8 = 1 << 2;
 const DELIVER_AT: u8 = 1 << 3;
 
 /// What is stored of a message.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Packed {
     pub(super) record: Vec<u8>,
     pub(super) apart: Option<Vec<u8>>,
@@ -130,7 +130,7 @@ fn meta(event: &Event, common: &mut Common) -> Vec<u8> {
 /// A record that was taken apart, but for what it shares with others.
 #[derive(Debug)]
 pub(super) struct Found {
-    id: MessageId,
+    pub(super) id: MessageId,
     pub(super) org: Text,
     pub(super) kind: Text,
     flags: u8,
@@ -161,6 +161,10 @@ pub(super) fn read(id: MessageId, source: &mut Source) -> Result<Found> {
 }
 
 impl Found {
+    pub(super) const fn has_payload(&self) -> bool {
+        self.flags & HAS_PAYLOAD != 0
+    }
+
     /// The key of what is kept apart.
     pub(super) fn apart(&self) -> Option<[u8; 20]> {
         (self.flags & APART != 0).then_some(*self.id.as_bytes())

@@ -2,16 +2,19 @@
 --
 -- For each period:
 -- KEYS  records, by endpoint, by event id, ends of payloads, texts, apart
--- ARGV  '1' where the directories name this period for certain, then six lists, each behind its length:
---       texts (hash, text), by endpoint (member), by event id (member), ends (time, message),
---       large responses (attempt, bytes), messages (message, record or '', large payload or '', list of entries);
+-- ARGV  '1' where the directories name this period for certain, then seven lists, each behind its length:
+--       texts (hash, text), by endpoint, by event id, new records (each of these three: bytes of all its members before
+--       them, a score before each member), ends (time, message), large ones (message or attempt, bytes), messages to be
+--       compared with what is there (message, record or '', large payload or '', list of entries);
 --       before all that, how many of these there are, so that a period that is not stored can be passed over
+--
+-- Each command within a script costs about 3 us, so what is most of the log takes one for all: first records of messages
+-- and of attempts, for which nothing has to be looked up. Where they are repeated, the member is the same.
 -- Returns for each what became of it (0 stored; 1 the directories have to name the period first; 2 hashes that are
 -- taken), by how many bytes the period grew, and those hashes.
 --
 -- What is written first is always something that needs memory: with none left it fails before anything was removed.
 local HEAD, TRAIL = '\16', '\17'
--- A number would be printed for each command.
 local SCORE = '0'
 -- Members beyond this size do not grow.
 local MEMBER_MAX = 4096
@@ -66,16 +69,13 @@ local function store_texts(named)
   return refused
 end
 
-local function index(key)
-  local members, size = {}, 0
-  for _ = 1, tonumber(take()) do
-    local member = take()
-    members[#members + 1] = SCORE
-    members[#members + 1] = member
-    size = #member
-  end
-  if #members > 0 then
-    grown = grown + redis.call('ZADD', key, unpack(members)) * cost(size)
+-- Members that are new, in one command.
+local function add(key)
+  local count, bytes = tonumber(take()), tonumber(take())
+  if count > 0 then
+    local added = redis.call('ZADD', key, unpack(ARGV, at + 1, at + 2 * count))
+    at = at + 2 * count
+    grown = grown + added * cost(bytes / count)
   end
 end
 
@@ -99,18 +99,18 @@ local function has_payload(flags)
   return flags % 2 == 1
 end
 
--- Where the trail begins in a member that begins with a record.
+-- What lies behind the record: earlier releases put trails there.
 local function trail_of(member)
   local m1, m2, m3, p1, p2 = string.byte(member, 23, 27)
-  return 28 + (m1 * 256 + m2) * 256 + m3 + p1 * 256 + p2
+  return string.sub(member, 28 + (m1 * 256 + m2) * 256 + m3 + p1 * 256 + p2)
 end
 
 local function store(id, head, large)
-  local first = redis.call('ZRANGEBYLEX', records, '[' .. id, '(' .. id .. '\255', 'LIMIT', 0, 1)[1]
-  if first and string.sub(first, 21, 21) == HEAD then
+  local first = redis.call('ZRANGEBYLEX', records, '[' .. id, '(' .. id .. TRAIL, 'LIMIT', 0, 1)[1]
+  if first then
     -- The one that is there stands, but for its payload.
     if has_payload(string.byte(first, 22)) and not has_payload(string.byte(head, 2)) then
-      replace(first, id .. head .. string.sub(first, trail_of(first)))
+      replace(first, id .. head .. trail_of(first))
       local size = redis.call('HSTRLEN', apart, id)
       if redis.call('HDEL', apart, id) == 1 then
         grown = grown - cost(size)
@@ -121,16 +121,11 @@ local function store(id, head, large)
   if large ~= '' then
     keep_apart(id, large)
   end
-  if first and #first + #head <= MEMBER_MAX then
-    -- Attempts that came before their message.
-    replace(first, id .. head .. string.sub(first, 24))
-  else
-    replace(nil, id .. head)
-  end
+  replace(nil, id .. head)
 end
 
 local function append(id, entries)
-  local last = redis.call('ZREVRANGEBYLEX', records, '(' .. id .. '\255', '[' .. id, 'LIMIT', 0, 1)[1]
+  local last = redis.call('ZREVRANGEBYLEX', records, '(' .. id .. '\255', '[' .. id .. TRAIL, 'LIMIT', 0, 1)[1]
   if not last then
     return replace(nil, id .. TRAIL .. '\0\0' .. table.concat(entries))
   end
@@ -147,11 +142,8 @@ local function append(id, entries)
   if #last + #more <= MEMBER_MAX then
     return replace(last, last .. more)
   end
-  local number = 0
-  if string.sub(last, 21, 21) == TRAIL then
-    local high, low = string.byte(last, 22, 23)
-    number = math.min(high * 256 + low + 1, 65535)
-  end
+  local high, low = string.byte(last, 22, 23)
+  local number = math.min(high * 256 + low + 1, 65535)
   replace(nil, id .. TRAIL .. string.char(math.floor(number / 256), number % 256) .. more)
 end
 
@@ -181,15 +173,16 @@ local function store_period()
   if #refused > 0 then
     return {2, 0, refused}
   end
-  index(endpoints)
-  index(events)
+  add(endpoints)
+  add(events)
+  add(records)
   for _ = 1, tonumber(take()) do
     local time, id = take(), take()
     grown = grown + redis.call('ZADD', ends, time, id) * cost(#id)
   end
   for _ = 1, tonumber(take()) do
-    local attempt, bytes = take(), take()
-    keep_apart(attempt, bytes)
+    local field, bytes = take(), take()
+    keep_apart(field, bytes)
   end
   store_records()
   redis.call('HINCRBY', texts, '', grown)

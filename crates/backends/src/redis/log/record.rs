@@ -175,7 +175,7 @@ impl RedisLog {
         named: bool,
     ) -> Result<Vec<Vec<u8>>, PortError> {
         let mut common = Common::avoiding(std::mem::take(taken));
-        let packed = PackedPortion::new(portion, &mut common)?;
+        let mut packed = PackedPortion::new(portion, &mut common)?;
         let mut list = List::default();
         list.add(if named { b"1" } else { b"0" });
         list.count(common.texts().len());
@@ -184,15 +184,16 @@ impl RedisLog {
             list.add(text);
         }
         *taken = common.taken;
-        list.add_list(&portion.attempts);
-        list.add_list(&portion.event_ids());
+        list.add_members(portion.attempts.iter().copied());
+        list.add_members(portion.event_ids());
+        packed.add_new_to(&mut list);
         let ends = portion.ends(self.options.retention);
         list.count(ends.len());
         for (until, id) in ends {
             list.add(until.as_millis().to_string().as_bytes());
             list.add(id.as_bytes());
         }
-        packed.add_to(&mut list);
+        packed.add_rest_to(&mut list);
         Ok(list.0)
     }
 

@@ -11,19 +11,31 @@ local function cost(bytes)
 end
 local grown, touched = 0, 0
 
-local function strip(id)
-  local first = redis.call('ZRANGEBYLEX', records, '[' .. id, '(' .. id .. '\255', 'LIMIT', 0, 1)[1]
-  if not first or string.byte(first, 21) ~= 16 or string.byte(first, 22) % 2 == 0 then
-    return
-  end
-  local m1, m2, m3, p1, p2 = string.byte(first, 23, 27)
+local function strip_member(member)
+  local m1, m2, m3, p1, p2 = string.byte(member, 23, 27)
   local meta = 27 + (m1 * 256 + m2) * 256 + m3
   local payload = p1 * 256 + p2
-  local bare = string.sub(first, 1, 21) .. '\0' .. string.sub(first, 23, 25) .. '\0\0'
-    .. string.sub(first, 28, meta) .. string.sub(first, meta + payload + 1)
-  redis.call('ZADD', records, 0, bare)
-  redis.call('ZREM', records, first)
-  grown = grown + cost(#bare) - cost(#first)
+  local bare = string.sub(member, 1, 21) .. '\0' .. string.sub(member, 23, 25) .. '\0\0'
+    .. string.sub(member, 28, meta) .. string.sub(member, meta + payload + 1)
+  if redis.call('ZADD', records, 0, bare) == 1 then
+    grown = grown + cost(#bare)
+  end
+  redis.call('ZREM', records, member)
+  grown = grown - cost(#member)
+end
+
+-- A record that was repeated after its payload had gone is there twice.
+local function strip(id)
+  local stripped = 0
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', records, '[' .. id, '(' .. id .. '\17')) do
+    if string.byte(member, 22) % 2 == 1 then
+      strip_member(member)
+      stripped = 1
+    end
+  end
+  if stripped == 0 then
+    return
+  end
   local size = redis.call('HSTRLEN', apart, id)
   if redis.call('HDEL', apart, id) == 1 then
     grown = grown - cost(size)

@@ -77,6 +77,14 @@ pub(super) fn pack(entry: &Entry<'_>, common: &mut Common) -> Packed {
     Packed { entry, apart }
 }
 
+/// A member of the records' set for entries of which nothing is there yet.
+pub(super) fn member(message: MessageId, entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut member = message.as_bytes().to_vec();
+    member.extend([VERSION, 0, 0]);
+    entries.iter().for_each(|entry| member.extend(entry));
+    member
+}
+
 /// Returns the response where it is to be kept apart.
 fn put_attempt(
     out: &mut Vec<u8>,

@@ -29,7 +29,11 @@ pub(super) async fn fill(
         .collect();
     for some in messages.chunks(100) {
         let outcomes = some.iter().flat_map(|message| delivered(message, endpoint));
-        let records = some.iter().cloned().map(LogRecord::Message).chain(outcomes);
+        let records = some
+            .iter()
+            .cloned()
+            .map(LogRecord::Accepted)
+            .chain(outcomes);
         log.record(records.collect()).await.unwrap();
     }
     messages

@@ -21,6 +21,7 @@ macro_rules! conformance_delivery_log {
             a_message_comes_back_whole
             an_attempt_comes_back_whole
             what_was_never_recorded_is_nothing
+            an_accepted_message_is_there_once
             recording_twice_is_recording_once
             a_record_without_payload_takes_it_away_for_good
             an_attempt_may_come_before_its_message

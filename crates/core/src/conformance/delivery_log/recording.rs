@@ -144,6 +144,37 @@ pub async fn recording_twice_is_recording_once(fixture: &dyn Fixture) {
     assert_eq!(tagged.items, [message], "an index holds it once, too");
 }
 
+/// Whoever accepted a message may say so again, and others may have recorded it before.
+pub async fn an_accepted_message_is_there_once(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let (app, now, endpoint) = (stage.an_app_id(), stage.now(), stage.an_endpoint_id());
+    let message = stage.a_full_message(app, now);
+    let attempt = stage.an_attempt(&message, endpoint, now);
+    let expunged = MessageRecord {
+        has_payload: false,
+        ..with(&message, |event| event.payload = Bytes::new())
+    };
+    for (record, expected) in [
+        (LogRecord::Accepted(message.clone()), &message),
+        (LogRecord::Accepted(message.clone()), &message),
+        (LogRecord::Attempt(attempt.clone()), &message),
+        (LogRecord::Message(message.clone()), &message),
+        (LogRecord::Accepted(message.clone()), &message),
+        (LogRecord::Message(expunged.clone()), &expunged),
+        (LogRecord::Accepted(message.clone()), &expunged),
+        (LogRecord::Message(message.clone()), &expunged),
+    ] {
+        stage.record([record]).await;
+        assert_eq!(stage.messages_of(app).await, [expected.clone()]);
+        assert_eq!(
+            stage.message(app, id(&message)).await.as_ref(),
+            Some(expected)
+        );
+    }
+    let scope = AttemptScope::Message(id(&message));
+    assert_eq!(stage.attempts_of(app, scope).await, [attempt]);
+}
+
 /// What was expunged does not come back with a record that was on its way, nor does anything else of it change.
 pub async fn a_record_without_payload_takes_it_away_for_good(fixture: &dyn Fixture) {
     let mut stage = Stage::open(fixture).await;

@@ -118,7 +118,7 @@ impl Stage<'_> {
     }
 
     pub(super) async fn record_messages(&self, messages: &[MessageRecord]) {
-        self.record(messages.iter().cloned().map(LogRecord::Message))
+        self.record(messages.iter().cloned().map(LogRecord::Accepted))
             .await;
     }
 
