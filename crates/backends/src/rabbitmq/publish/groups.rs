@@ -1,8 +1,8 @@
 //! Which items travel together, and when: group commit without a clock.
 //!
 //! An item goes at once while fewer than [`OUTSTANDING`] packs of its destination are unconfirmed. What arrives meanwhile
-//! waits, and leaves together with the next confirm: the busier a destination, the larger its packs, and nobody ever waits
-//! for company.
+//! waits, and leaves together with the next confirm, or when it fills a pack: the busier a destination, the larger its packs,
+//! and nobody ever waits for company.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -66,6 +66,8 @@ pub(super) struct Groups<C> {
 #[derive(Debug)]
 struct Queue<C> {
     pieces: VecDeque<Piece<C>>,
+    /// Of all of them.
+    bytes: usize,
     outstanding: usize,
     is_ready: bool,
 }
@@ -74,9 +76,26 @@ impl<C> Queue<C> {
     const fn new() -> Self {
         Self {
             pieces: VecDeque::new(),
+            bytes: 0,
             outstanding: 0,
             is_ready: false,
         }
+    }
+
+    fn push(&mut self, piece: Piece<C>) {
+        self.bytes += piece.cargo.len();
+        self.pieces.push_back(piece);
+    }
+
+    fn take(&mut self, count: usize) -> Vec<Piece<C>> {
+        let taken: Vec<Piece<C>> = self.pieces.drain(..count).collect();
+        self.bytes -= taken.iter().map(|piece| piece.cargo.len()).sum::<usize>();
+        taken
+    }
+
+    /// There is a pack that nothing could be added to.
+    fn is_full(&self) -> bool {
+        self.pieces.len() >= MAX_ITEMS || self.bytes >= MAX_PACK_BYTES
     }
 }
 
@@ -99,7 +118,7 @@ impl<C> Groups<C> {
             .destinations
             .entry(destination)
             .or_insert_with(Queue::new);
-        queue.pieces.push_back(piece);
+        queue.push(piece);
         self.waiting += 1;
         self.look(destination);
     }
@@ -111,7 +130,7 @@ impl<C> Groups<C> {
                 continue;
             };
             queue.is_ready = false;
-            let mut pack = take_pack(&mut queue.pieces);
+            let mut pack = queue.take(pack_len(&queue.pieces));
             if pack.is_empty() {
                 self.look(destination);
                 continue;
@@ -125,6 +144,12 @@ impl<C> Groups<C> {
         None
     }
 
+    /// Whether somewhere more waits than fits into a pack.
+    pub(super) fn has_full(&self) -> bool {
+        let queue = |ready: &Destination| self.destinations.get(ready);
+        self.ready.iter().filter_map(queue).any(Queue::is_full)
+    }
+
     /// Fills what room is left in a pack of new events with those of other shards that have few. Shards keep the many apart;
     /// where there are few of each, a pack for each would cost many times as much. Each event's later work has its own key again.
     fn top_up(&mut self, destination: Destination, pack: &mut Vec<Piece<C>>) {
@@ -136,13 +161,12 @@ impl<C> Groups<C> {
             let Some(queue) = self.destinations.get_mut(other) else {
                 continue;
             };
-            let more: usize = queue.pieces.iter().map(|piece| piece.cargo.len()).sum();
-            let fits =
-                pack.len() + queue.pieces.len() <= MAX_ITEMS && bytes + more <= MAX_PACK_BYTES;
+            let fits = pack.len() + queue.pieces.len() <= MAX_ITEMS
+                && bytes + queue.bytes <= MAX_PACK_BYTES;
             let has_raw = || queue.pieces.iter().any(Piece::is_raw);
             if queue.pieces.len() <= FEW && fits && !has_raw() {
-                bytes += more;
-                pack.extend(queue.pieces.drain(..));
+                bytes += queue.bytes;
+                pack.extend(queue.take(queue.pieces.len()));
             }
         }
     }
@@ -159,13 +183,9 @@ impl<C> Groups<C> {
     pub(super) fn overdue(&mut self, deadline: Instant) -> Vec<Piece<C>> {
         let mut overdue = Vec::new();
         for queue in self.destinations.values_mut() {
-            while queue
-                .pieces
-                .front()
-                .is_some_and(|piece| piece.since < deadline)
-            {
-                overdue.extend(queue.pieces.pop_front());
-            }
+            let is_overdue = |piece: &Piece<C>| piece.since < deadline;
+            let count = queue.pieces.iter().take_while(|piece| is_overdue(piece));
+            overdue.extend(queue.take(count.count()));
         }
         self.waiting -= overdue.len();
         overdue
@@ -175,7 +195,9 @@ impl<C> Groups<C> {
     pub(super) fn drain(&mut self) -> Vec<Piece<C>> {
         self.waiting = 0;
         let queues = self.destinations.values_mut();
-        queues.flat_map(|queue| queue.pieces.drain(..)).collect()
+        queues
+            .flat_map(|queue| queue.take(queue.pieces.len()))
+            .collect()
     }
 
     fn look(&mut self, destination: Destination) {
@@ -186,7 +208,10 @@ impl<C> Groups<C> {
             if queue.outstanding == 0 {
                 self.destinations.remove(&destination);
             }
-        } else if queue.outstanding < OUTSTANDING && !queue.is_ready {
+            return;
+        }
+        let may_leave = queue.outstanding < OUTSTANDING || queue.is_full();
+        if may_leave && !queue.is_ready {
             queue.is_ready = true;
             self.ready.push_back(destination);
         }
@@ -204,10 +229,10 @@ const fn is_shared(destination: Destination) -> bool {
     )
 }
 
-/// The longest row from the front that makes a pack.
-fn take_pack<C>(pieces: &mut VecDeque<Piece<C>>) -> Vec<Piece<C>> {
+/// How long the longest row from the front is that makes a pack.
+fn pack_len<C>(pieces: &VecDeque<Piece<C>>) -> usize {
     let (mut count, mut bytes) = (0, 0);
-    for piece in &*pieces {
+    for piece in pieces {
         bytes += piece.cargo.len();
         let alone = piece.is_raw();
         if count > 0 && (alone || count == MAX_ITEMS || bytes > MAX_PACK_BYTES) {
@@ -218,7 +243,7 @@ fn take_pack<C>(pieces: &mut VecDeque<Piece<C>>) -> Vec<Piece<C>> {
             break;
         }
     }
-    pieces.drain(..count).collect()
+    count
 }
 
 #[cfg(test)]

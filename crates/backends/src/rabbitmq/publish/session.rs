@@ -27,8 +27,8 @@ use super::{Job, State, blocked_text};
 /// Packs that may be under way at once, over all destinations.
 const MAX_LANES: usize = 48;
 /// Of these, those that are not late: what is under way makes what waits gather into larger packs, over all destinations. A
-/// pack that is late holds up its own destination alone.
-const AT_ONCE: usize = 2;
+/// pack that is late holds up its own destination alone, and one that is full waits for nobody.
+const AT_ONCE: usize = 1;
 const LATE: Duration = Duration::from_millis(20);
 /// Jobs looked at before packs are formed.
 const BATCH: usize = 256;
@@ -153,6 +153,9 @@ impl<'a> Session<'a> {
 
     /// The oldest of those packs that keep others from leaving.
     fn in_the_way(&self) -> Option<Instant> {
+        if self.groups.has_full() {
+            return None;
+        }
         let deadline = Instant::now().checked_sub(LATE)?;
         let late = self.left.partition_point(|left| *left <= deadline);
         let is_full = self.left.len() - late >= AT_ONCE;

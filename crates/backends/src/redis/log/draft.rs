@@ -262,6 +262,11 @@ impl Portion<'_> {
         self.messages.iter().filter_map(|whole| whole.record)
     }
 
+    /// Whether it can be stored without looking at what is there.
+    pub(super) fn is_simple(&self, retention: Duration) -> bool {
+        self.messages.iter().all(Whole::is_simple) && self.ends(retention).is_empty()
+    }
+
     pub(super) fn event_ids(&self) -> Vec<[u8; 28]> {
         let member = |message: &MessageRecord| {
             let event_id = message.event.event_id.as_ref()?;
@@ -339,8 +344,9 @@ impl PackedPortion {
         entries
     }
 
-    pub(super) fn add_new_to(&mut self, list: &mut List) {
-        list.add_members(std::mem::take(&mut self.new));
+    /// Members of which nothing has to be looked up.
+    pub(super) fn take_new(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.new)
     }
 
     pub(super) fn add_rest_to(self, list: &mut List) {
@@ -356,6 +362,21 @@ impl PackedPortion {
             list.count(entries.len());
             list.0.extend(entries);
         }
+    }
+}
+
+impl Whole<'_> {
+    /// Whether all of it is new members, and nothing of it is kept apart.
+    fn is_simple(&self) -> bool {
+        let is_inline = |message: &&MessageRecord| {
+            self.accepted && message.event.payload.len() <= message::LARGEST_INLINE
+        };
+        self.record.as_ref().is_none_or(is_inline)
+            && self.entries.iter().all(|entry| match entry {
+                Entry::Attempt(attempt, _) => attempt.response.len() <= trail::LARGEST_INLINE,
+                Entry::State(_) => false,
+            })
+            && self.entries.iter().all(is_first)
     }
 }
 

@@ -33,7 +33,7 @@ const COMPRESSED: u8 = 1 << 1;
 const APART: u8 = 1 << 2;
 
 /// Larger payloads are kept apart.
-const LARGEST_INLINE: usize = 2048;
+pub(super) const LARGEST_INLINE: usize = 2048;
 
 const EVENT_ID: u8 = 1;
 const TAGS: u8 = 1 << 1;

@@ -29,6 +29,7 @@ mod lists;
 mod memory;
 mod message;
 mod period;
+mod plain;
 mod pressure;
 mod read;
 mod record;

@@ -6,7 +6,7 @@
 //! | `{a<app>.<hour>}he` | sorted set | tag of the endpoint (3 bytes), attempt, message, outcome (1): attempts of this hour by endpoint |
 //! | `{a<app>.<hour>}hi` | sorted set | hash of the event id (8 bytes), message: messages with an event id |
 //! | `{a<app>.<hour>}hx` | sorted set | message by the end of its payload, where that is before the log's |
-//! | `{a<app>.<hour>}ht` | hash | texts by their hash ([`super::texts`]); under the empty field the period's bytes |
+//! | `{a<app>.<hour>}ht` | hash | texts by their hash ([`super::texts`]); the empty field is there as long as the period |
 //! | `{a<app>.<hour>}ha` | hash | large payloads by message and large responses by attempt |
 //! | `{a<app>}hd` | sorted set | hours of the application, each with the time from which nothing in it is younger |
 //! | `{pr}hd` | sorted set | application and hour of all applications, with the same time |

@@ -39,9 +39,6 @@ local function store_texts(named)
   for i = 1, tonumber(take()) do
     names[i], wanted[i] = take(), take()
   end
-  if #names == 0 then
-    return (named or redis.call('EXISTS', texts) == 1) and {}
-  end
   names[#names + 1] = '' -- there for as long as the period is
   local there = redis.call('HMGET', texts, unpack(names))
   names[#names] = nil
@@ -49,6 +46,9 @@ local function store_texts(named)
     return
   end
   local new, refused = {}, {}
+  if not there[#names + 1] then
+    new = {'', '1'}
+  end
   for i, name in ipairs(names) do
     if not there[i] then
       new[#new + 1] = name
@@ -60,7 +60,7 @@ local function store_texts(named)
   end
   if #new > 0 and redis.call('HLEN', texts) + #new / 2 > TEXTS_MAX then
     for i = 1, #new, 2 do
-      refused[#refused + 1] = new[i]
+      refused[#refused + 1] = new[i] ~= '' and new[i] or nil
     end
   end
   if #refused == 0 and #new > 0 then
@@ -185,7 +185,6 @@ local function store_period()
     keep_apart(field, bytes)
   end
   store_records()
-  redis.call('HINCRBY', texts, '', grown)
   return {0, grown, {}}
 end
 

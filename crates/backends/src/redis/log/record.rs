@@ -54,7 +54,11 @@ impl RedisLog {
     ) -> Result<(), PortError> {
         let is_named = |portion: &Portion<'_>| just_named.contains_key(&portion.period);
         let mut grown: BTreeMap<Hour, i64> = BTreeMap::new();
-        let (left, mut failure) = self.store_together(portions, is_named, &mut grown).await;
+        let (left, failure) = self.store_plainly(portions, just_named, &mut grown).await;
+        let (left, mut failure) = match failure {
+            None => self.store_together(left, is_named, &mut grown).await,
+            failed => (Vec::new(), failed),
+        };
         let calls: Vec<_> = left
             .into_iter()
             .map(|portion| self.store_portion(portion, is_named(portion)))
@@ -81,23 +85,22 @@ impl RedisLog {
     /// those that are left to be stored one by one, which are few.
     async fn store_together<'a, 'b>(
         &self,
-        portions: &'a [Portion<'b>],
+        portions: Vec<&'a Portion<'b>>,
         is_named: impl Fn(&Portion<'_>) -> bool,
         grown: &mut BTreeMap<Hour, i64>,
     ) -> (Vec<&'a Portion<'b>>, Option<PortError>) {
-        let all = || portions.iter().collect();
         if portions.len() < 2 {
-            return (all(), None);
+            return (portions, None);
         }
         match self.server.link(PART).await {
             Ok(link) if !link.is_cluster() => {}
-            Ok(_) => return (all(), None),
+            Ok(_) => return (portions, None),
             Err(error) => return (Vec::new(), Some(error)),
         }
         let mut left = Vec::new();
-        for some in together(portions) {
-            let call = match self.call_for(some.iter().map(|portion| (portion, is_named(portion))))
-            {
+        for some in together(&portions) {
+            let named = some.iter().map(|portion| (*portion, is_named(portion)));
+            let call = match self.call_for(named) {
                 Ok(call) => call,
                 Err(error) => return (left, Some(error)),
             };
@@ -106,7 +109,7 @@ impl RedisLog {
                 Ok(results) => results,
                 Err(error) => return (left, Some(error)),
             };
-            for (portion, (result, bytes, _)) in some.iter().zip(results) {
+            for (portion, (result, bytes, _)) in some.iter().copied().zip(results) {
                 match result {
                     0 => *grown.entry(portion.period.hour).or_default() += bytes,
                     _ => left.push(portion),
@@ -186,7 +189,7 @@ impl RedisLog {
         *taken = common.taken;
         list.add_members(portion.attempts.iter().copied());
         list.add_members(portion.event_ids());
-        packed.add_new_to(&mut list);
+        list.add_members(packed.take_new());
         let ends = portion.ends(self.options.retention);
         list.count(ends.len());
         for (until, id) in ends {
@@ -217,11 +220,13 @@ impl RedisLog {
 }
 
 /// Rows of portions that one call takes.
-fn together<'a, 'b>(portions: &'a [Portion<'b>]) -> impl Iterator<Item = &'a [Portion<'b>]> {
+fn together<'c, 'a, 'b>(
+    portions: &'c [&'a Portion<'b>],
+) -> impl Iterator<Item = &'c [&'a Portion<'b>]> {
     let mut rest = portions;
     std::iter::from_fn(move || {
         let mut items = 0;
-        let fits = |portion: &&Portion<'_>| {
+        let fits = |portion: &&&Portion<'_>| {
             items += portion.items();
             items <= PORTION
         };

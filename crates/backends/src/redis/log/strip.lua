@@ -4,7 +4,7 @@
 -- KEYS  those of a period: records, by endpoint, by event id, ends of payloads, texts, apart
 -- ARGV  now, the most payloads of one call
 -- Returns how many ends were due, how many payloads that took away, by how many bytes the period grew, and the next end or ''.
-local records, _, _, ends, texts, apart = unpack(KEYS)
+local records, _, _, ends, _, apart = unpack(KEYS)
 -- As in record.lua.
 local function cost(bytes)
   return math.floor(bytes * 17 / 16) + 104
@@ -48,8 +48,5 @@ for _, id in ipairs(due) do
   strip(id)
   redis.call('ZREM', ends, id)
   grown = grown - cost(#id)
-end
-if #due > 0 then
-  redis.call('HINCRBY', texts, '', grown)
 end
 return {#due, touched, grown, redis.call('ZRANGE', ends, 0, 0, 'WITHSCORES')[2] or ''}

@@ -36,7 +36,7 @@ const COMPRESSED: u8 = 1 << 6;
 const APART: u8 = 1 << 7;
 
 /// Larger responses are kept apart.
-const LARGEST_INLINE: usize = 512;
+pub(super) const LARGEST_INLINE: usize = 512;
 
 const STATUS: u8 = 0b0111;
 const NEXT_ATTEMPT: u8 = 0b1000;

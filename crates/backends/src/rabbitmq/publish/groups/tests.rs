@@ -44,13 +44,16 @@ fn the_first_goes_at_once_and_what_comes_meanwhile_goes_together() {
     let (destination, pack) = groups.next().unwrap();
     assert_eq!((destination, calls(&pack)), (HERE, vec![0]));
     for call in 1..=70 {
+        assert!(call > 64 || groups.next().is_none(), "one is outstanding");
         groups.push(HERE, piece(call, 10));
     }
-    assert!(groups.next().is_none(), "one is outstanding");
-    groups.landed(HERE);
+    assert!(groups.has_full());
     let (_, pack) = groups.next().unwrap();
     assert_eq!(calls(&pack), (1..=64).collect::<Vec<_>>());
+    assert!(!groups.has_full());
     assert_eq!(groups.waiting(), 6);
+    assert!(groups.next().is_none(), "two are outstanding");
+    groups.landed(HERE);
     groups.landed(HERE);
     assert_eq!(groups.next().unwrap().1.len(), 6);
     groups.landed(HERE);
@@ -89,6 +92,16 @@ fn new_events_of_shards_that_have_few_travel_with_others() {
     assert!(groups.next().is_none());
     groups.landed(HERE);
     assert!(groups.destinations.is_empty(), "nothing is kept for nobody");
+}
+
+#[test]
+fn what_is_full_by_its_bytes_waits_for_no_confirm() {
+    let mut groups = Groups::new();
+    for call in 0..3 {
+        groups.push(HERE, piece(call, MAX_PACK_BYTES));
+    }
+    let packs: Vec<_> = std::iter::from_fn(|| groups.next()).collect();
+    assert_eq!(packs.len(), 3);
 }
 
 #[test]
