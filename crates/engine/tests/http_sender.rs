@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,12 +11,16 @@ use http::HeaderMap;
 use postrider_core::attempt::{Failure, Reply};
 use postrider_core::target::TargetPolicy;
 use postrider_core::time::Timestamp;
-use postrider_engine::http::HttpSender;
+use postrider_engine::http::{HttpConfig, HttpSender};
 use postrider_engine::{Outgoing, Sender as _};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
 const DEADLINE: Duration = Duration::from_millis(400);
 /// A deadline is kept within three times its bound, on however busy a machine.
@@ -65,7 +70,7 @@ async fn answer(mut stream: TcpStream, response: impl AsRef<[u8]>) {
 }
 
 async fn send_with(policy: TargetPolicy, url: &str) -> Reply {
-    let sender = HttpSender::new(policy).unwrap();
+    let sender = HttpSender::new(HttpConfig::new(policy)).unwrap();
     sender.send(outgoing(url)).await
 }
 
@@ -127,7 +132,7 @@ async fn keeps_a_connection_alive_and_uses_it_again() {
         }
     })
     .await;
-    let sender = HttpSender::new(loopback()).unwrap();
+    let sender = HttpSender::new(HttpConfig::new(loopback())).unwrap();
     for _ in 0..5 {
         assert_eq!(
             sender
@@ -267,6 +272,100 @@ async fn a_plain_server_behind_https_is_a_tls_failure() {
     })
     .await;
     let reply = send_with(loopback(), &format!("https://{address}/")).await;
+    assert!(
+        matches!(reply.status, Err(Failure::Tls(_))),
+        "{:?}",
+        reply.status
+    );
+}
+
+/// A server over TLS that closes each connection after its answer, and tells how each handshake was made.
+async fn serve_tls() -> (
+    SocketAddr,
+    CertificateDer<'static>,
+    mpsc::Receiver<HandshakeKind>,
+) {
+    let key = KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap().der().clone();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (shook, handshakes) = mpsc::channel(64);
+    let (address, _) = serve(move |stream| {
+        let (acceptor, shook) = (acceptor.clone(), shook.clone());
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let kind = stream.get_ref().1.handshake_kind().unwrap();
+            shook.send(kind).await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let answer = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await;
+    (address, certificate, handshakes)
+}
+
+/// Three requests, each over a connection of its own.
+async fn handshakes(tls_sessions: usize) -> Vec<HandshakeKind> {
+    let (address, certificate, mut handshakes) = serve_tls().await;
+    let sender = HttpSender::new(HttpConfig {
+        tls_sessions,
+        roots: vec![certificate],
+        ..HttpConfig::new(loopback())
+    });
+    let sender = sender.unwrap();
+    let mut kinds = Vec::new();
+    for _ in 0..3 {
+        let mut request = outgoing(&format!("https://{address}/"));
+        // A handshake takes long where tests have not been optimised.
+        request.deadline = Duration::from_secs(10);
+        assert_eq!(sender.send(request).await.status, Ok(204));
+        kinds.push(handshakes.recv().await.unwrap());
+    }
+    kinds
+}
+
+#[tokio::test]
+async fn a_server_that_is_connected_to_again_is_spared_a_full_handshake() {
+    use HandshakeKind::{Full, Resumed};
+    assert_eq!(handshakes(10).await, [Full, Resumed, Resumed]);
+    assert_eq!(handshakes(0).await, [Full, Full, Full]);
+}
+
+#[tokio::test]
+async fn a_certificate_of_nobody_that_is_trusted_is_a_tls_failure() {
+    let (address, _, _) = serve_tls().await;
+    for _ in 0..2 {
+        let reply = send_with(loopback(), &format!("https://{address}/")).await;
+        assert!(
+            matches!(&reply.status, Err(Failure::Tls(text)) if text.contains("UnknownIssuer")),
+            "{:?}",
+            reply.status
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_name_is_a_tls_failure() {
+    let (address, certificate, _) = serve_tls().await;
+    let mut config = HttpConfig::new(loopback());
+    config.policy.allow.push("::1/128".parse().unwrap());
+    config.roots = vec![certificate];
+    let sender = HttpSender::new(config).unwrap();
+    let url = format!("https://localhost:{}/", address.port());
+    let reply = sender.send(outgoing(&url)).await;
     assert!(
         matches!(reply.status, Err(Failure::Tls(_))),
         "{:?}",

@@ -22,7 +22,7 @@ use postrider_core::ports::Ports;
 use postrider_core::registry_cache::RegistryCache;
 use postrider_core::secret::SecretText;
 use postrider_core::time::{Clock, SystemClock};
-use postrider_engine::http::HttpSender;
+use postrider_engine::http::{HttpConfig, HttpSender};
 use postrider_engine::{Engine, EngineConfig, EngineParts, Observer, Sender};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -203,9 +203,9 @@ impl Node {
         if !self.config.process.roles.worker {
             return Ok(());
         }
-        let delivery = &self.config.delivery;
+        let http = http_config(&self.config);
         let sender: Arc<dyn Sender> =
-            Arc::new(HttpSender::new(delivery.policy.clone()).context("requests cannot be made")?);
+            Arc::new(HttpSender::new(http).context("requests cannot be made")?);
         let engine = Engine::start(EngineParts {
             ports: self.ports.clone(),
             cache: Arc::clone(&self.cache),
@@ -305,6 +305,13 @@ fn engine_config(config: &Config) -> EngineConfig {
         schedule: config.delivery.schedule.clone(),
         abort_on: abort_on().map(Into::into),
         ..EngineConfig::default()
+    }
+}
+
+fn http_config(config: &Config) -> HttpConfig {
+    HttpConfig {
+        tls_sessions: config.delivery.tls_sessions,
+        ..HttpConfig::new(config.delivery.policy.clone())
     }
 }
 

@@ -89,6 +89,13 @@ fn the_default_schedule_is_the_domains() {
 }
 
 #[test]
+fn the_default_number_of_tls_sessions_is_the_engines() {
+    let delivery = given().read().unwrap().delivery;
+    let http = postrider_engine::http::HttpConfig::new(delivery.policy);
+    assert_eq!(delivery.tls_sessions, http.tls_sessions);
+}
+
+#[test]
 fn flags_win_over_the_environment_over_the_file_over_defaults() {
     let dir = TempDir::new().unwrap();
     let path = file(&dir, "grace = 10\nslots = 10\nprefetch = 10\n");
@@ -176,6 +183,7 @@ fn a_bad_value_is_one_line_with_setting_origin_and_remedy() {
         given().env("SLOTS", "many\nlines").error(),
         given().env("MAX_BODY", "1GB").error(),
         given().env("RETENTION", "10m").error(),
+        given().env("TLS_SESSIONS", "-1").error(),
     ];
     for line in &lines {
         assert_eq!(line.lines().count(), 1, "{line}");

@@ -2,6 +2,8 @@
 
 mod reply;
 mod resolver;
+mod sessions;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use async_trait::async_trait;
 use postrider_core::attempt::{Failure, Reply};
 use postrider_core::target::TargetPolicy;
 use reqwest::redirect;
+use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout};
 
 use crate::sender::{Outgoing, Sender};
@@ -20,6 +23,29 @@ pub use resolver::ResolverError;
 const IDLE_PER_HOST: usize = 256;
 /// An idle connection is closed after this, so that a name that has moved is resolved anew.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How requests are made.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Whom they may go to.
+    pub policy: TargetPolicy,
+    /// Of how many servers TLS sessions are kept; 0 makes every handshake a full one.
+    pub tls_sessions: usize,
+    /// Trusted beside the system's roots.
+    pub roots: Vec<CertificateDer<'static>>,
+}
+
+impl HttpConfig {
+    /// The system's roots.
+    #[must_use]
+    pub const fn new(policy: TargetPolicy) -> Self {
+        Self {
+            policy,
+            tls_sessions: 32_768,
+            roots: Vec::new(),
+        }
+    }
+}
 
 /// Sends requests with connections that are kept alive and shared by all deliveries.
 ///
@@ -36,6 +62,8 @@ pub struct HttpSender {
 pub enum HttpSenderError {
     #[error("the resolver cannot be set up: {0}")]
     Resolver(#[from] ResolverError),
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
     #[error("the HTTP client cannot be set up: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -43,14 +71,14 @@ pub enum HttpSenderError {
 impl HttpSender {
     /// # Errors
     /// Where the system's resolver configuration or certificates cannot be read.
-    pub fn new(policy: TargetPolicy) -> Result<Self, HttpSenderError> {
-        // Whoever comes first sets it; the provider is the same one everywhere.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let policy = Arc::new(policy);
+    pub fn new(config: HttpConfig) -> Result<Self, HttpSenderError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = tls::client_config(config.tls_sessions, &config.roots, provider)?;
+        let policy = Arc::new(config.policy);
+        let resolver = resolver::PolicyResolver::new(Arc::clone(&policy))?;
         let client = reqwest::Client::builder()
-            .dns_resolver(Arc::new(resolver::PolicyResolver::new(Arc::clone(
-                &policy,
-            ))?))
+            .dns_resolver(Arc::new(resolver))
+            .tls_backend_preconfigured(tls)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .http1_only()

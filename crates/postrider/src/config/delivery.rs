@@ -74,6 +74,15 @@ pub(super) static PREFETCH: Setting = Setting {
     help: "Packs of work (1 to 64 events each) held at once.",
 };
 
+pub(super) static TLS_SESSIONS: Setting = Setting {
+    key: "tls_sessions",
+    placeholder: "NUMBER",
+    form: "0 to 1000000",
+    default: DefaultValue::Text("32768"),
+    shown: Shown::Whole,
+    help: "Of how many servers of endpoints TLS sessions are kept, so that connecting again costs less; 0 turns this off. A server takes 2 KiB of memory and twice its certificates, mostly 5 to 10 KiB in all.",
+};
+
 #[derive(Debug, Clone)]
 pub struct Delivery {
     pub schedule: RetrySchedule,
@@ -81,6 +90,7 @@ pub struct Delivery {
     pub policy: TargetPolicy,
     pub slots: usize,
     pub prefetch: usize,
+    pub tls_sessions: usize,
 }
 
 impl Delivery {
@@ -106,6 +116,11 @@ impl Delivery {
                 .value,
             prefetch: sources
                 .read(&PREFETCH, |text| parse::number_within(text, 1, 100_000))?
+                .value,
+            tls_sessions: sources
+                .read(&TLS_SESSIONS, |text| {
+                    parse::number_within(text, 0, 1_000_000)
+                })?
                 .value,
         })
     }
