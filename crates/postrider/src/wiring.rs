@@ -310,6 +310,7 @@ fn engine_config(config: &Config) -> EngineConfig {
 
 fn http_config(config: &Config) -> HttpConfig {
     HttpConfig {
+        nameservers: config.delivery.nameservers.clone(),
         tls_sessions: config.delivery.tls_sessions,
         ..HttpConfig::new(config.delivery.policy.clone())
     }

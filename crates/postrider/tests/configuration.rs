@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -93,6 +94,7 @@ fn the_default_number_of_tls_sessions_is_the_engines() {
     let delivery = given().read().unwrap().delivery;
     let http = postrider_engine::http::HttpConfig::new(delivery.policy);
     assert_eq!(delivery.tls_sessions, http.tls_sessions);
+    assert_eq!(delivery.nameservers, http.nameservers);
 }
 
 #[test]
@@ -130,6 +132,23 @@ fn the_file_takes_values_in_tomls_own_types() {
     );
     assert_eq!(delivery.policy.allow.len(), 2);
     assert_eq!(delivery.request_timeout, Duration::from_secs(20));
+}
+
+#[test]
+fn name_servers_are_the_systems_or_addresses_with_or_without_a_port() {
+    let servers = |text| {
+        let config = given().env("NAMESERVERS", text).read().unwrap();
+        config.delivery.nameservers
+    };
+    assert!(servers("").is_empty());
+    assert_eq!(
+        servers("10.0.0.2, [2001:db8::1]:5353,2001:db8::2"),
+        [
+            "10.0.0.2:53".parse().unwrap(),
+            "[2001:db8::1]:5353".parse().unwrap(),
+            "[2001:db8::2]:53".parse::<SocketAddr>().unwrap(),
+        ]
+    );
 }
 
 #[test]
@@ -183,6 +202,7 @@ fn a_bad_value_is_one_line_with_setting_origin_and_remedy() {
         given().env("SLOTS", "many\nlines").error(),
         given().env("MAX_BODY", "1GB").error(),
         given().env("RETENTION", "10m").error(),
+        given().env("NAMESERVERS", "10.0.0.2, dns").error(),
         given().env("TLS_SESSIONS", "-1").error(),
     ];
     for line in &lines {

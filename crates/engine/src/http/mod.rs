@@ -1,10 +1,12 @@
 //! Requests over HTTP.
 
+mod answers;
 mod reply;
 mod resolver;
 mod sessions;
 mod tls;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct HttpConfig {
     /// Whom they may go to.
     pub policy: TargetPolicy,
+    /// Asked about names instead of the system's name servers, where there are any.
+    pub nameservers: Vec<SocketAddr>,
     /// Of how many servers TLS sessions are kept; 0 makes every handshake a full one.
     pub tls_sessions: usize,
     /// Trusted beside the system's roots.
@@ -36,11 +40,12 @@ pub struct HttpConfig {
 }
 
 impl HttpConfig {
-    /// The system's roots.
+    /// The system's name servers and roots.
     #[must_use]
     pub const fn new(policy: TargetPolicy) -> Self {
         Self {
             policy,
+            nameservers: Vec::new(),
             tls_sessions: 32_768,
             roots: Vec::new(),
         }
@@ -75,7 +80,7 @@ impl HttpSender {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = tls::client_config(config.tls_sessions, &config.roots, provider)?;
         let policy = Arc::new(config.policy);
-        let resolver = resolver::PolicyResolver::new(Arc::clone(&policy))?;
+        let resolver = resolver::PolicyResolver::new(Arc::clone(&policy), &config.nameservers)?;
         let client = reqwest::Client::builder()
             .dns_resolver(Arc::new(resolver))
             .tls_backend_preconfigured(tls)

@@ -9,13 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use postrider_core::target::TargetPolicy;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::time::Instant;
+
+use super::answers::{Answers, MAX_TTL};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// More addresses than this are checked, but not dialled.
-const MAX_ADDRESSES: usize = 16;
+pub(super) const MAX_ADDRESSES: usize = 16;
+/// Responses that the resolver itself keeps, which is for names that do not exist; others are in [`Answers`].
+const RESPONSES: u64 = 1_024;
+/// How long a name is held not to exist: the next attempt is 5 s away, and may find that it does.
+const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(3);
 
 /// Why names cannot be resolved at all.
 #[derive(Debug, thiserror::Error)]
@@ -34,22 +43,44 @@ pub(super) enum NameFailure {
 #[derive(Clone)]
 pub(super) struct PolicyResolver {
     resolver: TokioResolver,
+    answers: Answers,
     policy: Arc<TargetPolicy>,
 }
 
 impl PolicyResolver {
-    pub(super) fn new(policy: Arc<TargetPolicy>) -> Result<Self, ResolverError> {
-        let mut builder = TokioResolver::builder_tokio().map_err(ResolverError)?;
-        let options = builder.options_mut();
-        options.timeout = TIMEOUT;
-        options.attempts = 1;
+    /// Asks these name servers, or the system's where there are none.
+    pub(super) fn new(
+        policy: Arc<TargetPolicy>,
+        nameservers: &[SocketAddr],
+    ) -> Result<Self, ResolverError> {
+        let mut builder = if nameservers.is_empty() {
+            TokioResolver::builder_tokio().map_err(ResolverError)?
+        } else {
+            let servers = nameservers.iter().map(server).collect();
+            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        };
+        bound(builder.options_mut());
         Ok(Self {
             resolver: builder.build().map_err(ResolverError)?,
+            answers: Answers::new(),
             policy,
         })
     }
 
+    /// The policy is asked each time, about what was kept as about what was just answered.
     async fn addresses(&self, name: &str) -> Result<Vec<SocketAddr>, NameFailure> {
+        if let Some(kept) = self.answers.get(name, Instant::now()) {
+            return vet(&self.policy, &kept.addresses);
+        }
+        let (addresses, ttl) = self.look_up(name).await?;
+        let vetted = vet(&self.policy, &addresses);
+        self.answers.put(name, addresses, ttl, Instant::now());
+        vetted
+    }
+
+    /// Both kinds of addresses, asked for at the same time; who asks for what is being asked for shares the answer.
+    async fn look_up(&self, name: &str) -> Result<(Vec<IpAddr>, Duration), NameFailure> {
         // A trailing dot keeps the system's search domains out of it; names in the hosts file have none.
         let fqdn = if name.contains('.') && !name.ends_with('.') {
             format!("{name}.")
@@ -61,17 +92,32 @@ impl PolicyResolver {
             .ok()
             .and_then(Result::ok)
             .ok_or(NameFailure::Unresolved)?;
-        vet(&self.policy, answer.iter())
+        let records = answer.as_lookup().answers().iter();
+        let ttl = records.map(|record| record.ttl).min().unwrap_or_default();
+        Ok((answer.iter().collect(), Duration::from_secs(ttl.into())))
     }
 }
 
+fn server(address: &SocketAddr) -> NameServerConfig {
+    let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    for connection in &mut connections {
+        connection.port = address.port();
+    }
+    NameServerConfig::new(address.ip(), true, connections)
+}
+
+fn bound(options: &mut ResolverOpts) {
+    options.timeout = TIMEOUT;
+    options.attempts = 1;
+    options.cache_size = RESPONSES;
+    options.positive_max_ttl = Some(MAX_TTL);
+    options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
+}
+
 /// The addresses to be dialled, where all of the answer is allowed.
-fn vet(
-    policy: &TargetPolicy,
-    answer: impl Iterator<Item = IpAddr>,
-) -> Result<Vec<SocketAddr>, NameFailure> {
+fn vet(policy: &TargetPolicy, answer: &[IpAddr]) -> Result<Vec<SocketAddr>, NameFailure> {
     let mut addresses = Vec::new();
-    for address in answer {
+    for &address in answer {
         if policy.check_address(address).is_err() {
             return Err(NameFailure::NotAllowed);
         }
@@ -97,28 +143,4 @@ impl Resolve for PolicyResolver {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-
-    const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8));
-    const PRIVATE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-
-    fn vetted(answer: impl IntoIterator<Item = IpAddr>) -> Result<usize, NameFailure> {
-        vet(&TargetPolicy::default(), answer.into_iter()).map(|addresses| addresses.len())
-    }
-
-    #[test]
-    fn one_denied_address_rejects_all_of_them_wherever_it_stands() {
-        assert_eq!(vetted([PRIVATE, PUBLIC]), Err(NameFailure::NotAllowed));
-        assert_eq!(vetted([PUBLIC, PRIVATE]), Err(NameFailure::NotAllowed));
-        let at_the_end = [PUBLIC; 500].into_iter().chain([PRIVATE]);
-        assert_eq!(vetted(at_the_end), Err(NameFailure::NotAllowed));
-    }
-
-    #[test]
-    fn an_answer_may_be_long_or_empty() {
-        assert_eq!(vetted([PUBLIC; 500]), Ok(MAX_ADDRESSES));
-        assert_eq!(vetted([]), Err(NameFailure::Unresolved));
-    }
-}
+mod tests;

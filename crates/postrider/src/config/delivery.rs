@@ -1,6 +1,6 @@
 //! How deliveries are made, and to whom.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -74,6 +74,15 @@ pub(super) static PREFETCH: Setting = Setting {
     help: "Packs of work (1 to 64 events each) held at once.",
 };
 
+pub(super) static NAMESERVERS: Setting = Setting {
+    key: "nameservers",
+    placeholder: "ADDRESS,…",
+    form: "addresses like 10.0.0.2 or 10.0.0.2:5353, separated by commas",
+    default: DefaultValue::Absent("the system's (`/etc/resolv.conf`)"),
+    shown: Shown::Whole,
+    help: "Name servers that are asked about endpoints, instead of the system's; port 53 where none is given. Answers are kept as long as they allow, at most 5 minutes.",
+};
+
 pub(super) static TLS_SESSIONS: Setting = Setting {
     key: "tls_sessions",
     placeholder: "NUMBER",
@@ -90,6 +99,7 @@ pub struct Delivery {
     pub policy: TargetPolicy,
     pub slots: usize,
     pub prefetch: usize,
+    pub nameservers: Vec<SocketAddr>,
     pub tls_sessions: usize,
 }
 
@@ -117,6 +127,9 @@ impl Delivery {
             prefetch: sources
                 .read(&PREFETCH, |text| parse::number_within(text, 1, 100_000))?
                 .value,
+            nameservers: sources
+                .read_optional(&NAMESERVERS, nameservers)?
+                .map_or_else(Vec::new, |entry| entry.value),
             tls_sessions: sources
                 .read(&TLS_SESSIONS, |text| {
                     parse::number_within(text, 0, 1_000_000)
@@ -149,4 +162,15 @@ fn networks(text: &str) -> Result<Vec<IpNet>, String> {
             .ok_or_else(|| format!("holds {part:?}, which is no network"))
     };
     parse::list(text).map(network).collect()
+}
+
+fn nameservers(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let server = |part: &str| {
+        let address = || part.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 53));
+        part.parse()
+            .ok()
+            .or_else(address)
+            .ok_or_else(|| format!("holds {part:?}, which is no address"))
+    };
+    parse::list(text).map(server).collect()
 }

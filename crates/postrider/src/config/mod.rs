@@ -64,6 +64,7 @@ pub static GROUPS: &[Group] = &[
             &delivery::ALLOW_NETS,
             &delivery::SLOTS,
             &delivery::PREFETCH,
+            &delivery::NAMESERVERS,
             &delivery::TLS_SESSIONS,
         ],
     },
