@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod clock;
+pub mod dns;
 pub mod figures;
 pub mod floor;
 pub mod load;
@@ -24,4 +25,5 @@ pub mod round;
 pub mod rows;
 pub mod site;
 pub mod subscriber;
+pub mod tls;
 pub mod usage;

@@ -12,6 +12,7 @@ use crate::figures::Figures;
 use crate::load::Plan;
 use crate::rows::{self, Received, Sent};
 use crate::site::{Part, Process, Site};
+use crate::subscriber::Counters;
 use crate::usage;
 
 const LOOK: Duration = Duration::from_millis(20);
@@ -40,8 +41,9 @@ pub struct Round {
     pub figures: Figures,
     /// CPU of all its processes, brokers and databases included, for each delivery.
     pub cpu_ms_per_delivery: f64,
-    /// Connections to the subscriber that were made in the round.
-    pub connections: u64,
+    /// What the subscriber counted in the round.
+    #[serde(flatten)]
+    pub counters: Counters,
     /// By process.
     pub processes: Vec<Used>,
     /// Answers other than 202, and requests without one.
@@ -83,7 +85,7 @@ impl Ground<'_> {
         let numbers = plan.first..plan.first + plan.events;
         let wanted: u64 = numbers.map(|number| u64::from(site.fan_out(number))).sum();
         self.ask(address, "reset").await?;
-        let connected = self.count(address, "connections").await?;
+        let counted = self.counters(address).await?;
         let before = cpu(site);
         let part = Part::Load {
             plan,
@@ -96,7 +98,7 @@ impl Ground<'_> {
         sleep(DUPLICATES).await;
         let received: Vec<Received> = rows::read(&self.ask(address, "rows").await?)?;
         let after = cpu(site);
-        let connections = self.count(address, "connections").await? - connected;
+        let counters = self.counters(address).await?.since(counted);
         let figures = Figures::of(&sent, &received, &site.endpoints, |number| {
             site.fan_out(number)
         });
@@ -114,7 +116,7 @@ impl Ground<'_> {
             name: site.name.clone(),
             cpu_ms_per_delivery: processes.iter().map(|used| used.cpu_ms_per_delivery).sum(),
             figures,
-            connections,
+            counters,
             processes,
             refused: end.refused,
             cause: end.cause,
@@ -152,6 +154,12 @@ impl Ground<'_> {
     async fn count(&self, subscriber: SocketAddr, what: &str) -> anyhow::Result<u64> {
         let count = self.ask(subscriber, what).await?;
         Ok(std::str::from_utf8(&count)?.parse()?)
+    }
+
+    async fn counters(&self, subscriber: SocketAddr) -> anyhow::Result<Counters> {
+        Ok(serde_json::from_slice(
+            &self.ask(subscriber, "counters").await?,
+        )?)
     }
 
     async fn ask(&self, subscriber: SocketAddr, what: &str) -> anyhow::Result<Vec<u8>> {

@@ -23,6 +23,12 @@ pub enum Part {
         listen: SocketAddr,
         /// How long a slow endpoint takes.
         slow: Duration,
+        /// Whether each connection is closed after its answer.
+        closes: bool,
+        /// Makes it speak TLS as well.
+        tls: Option<crate::tls::Identity>,
+        /// Whether it has a name server.
+        has_names: bool,
     },
     /// See [`crate::load`].
     Load {
@@ -48,10 +54,14 @@ pub enum Part {
 }
 
 /// What a part says in its first line, in JSON.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Ready {
     /// Where it listens, if it does.
     pub address: Option<SocketAddr>,
+    /// Where it listens for TLS, if it does.
+    pub tls: Option<SocketAddr>,
+    /// Where its name server is, if it has one.
+    pub dns: Option<SocketAddr>,
 }
 
 /// What a load says in its last line, in JSON.
@@ -72,6 +82,8 @@ pub struct Process {
     output: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
     /// Where it listens, if it does.
     pub address: Option<SocketAddr>,
+    /// Everything that it said when it was ready.
+    pub ready: Ready,
 }
 
 impl Process {
@@ -96,11 +108,12 @@ impl Process {
             child,
             output: BufReader::new(output).lines(),
             address: None,
+            ready: Ready::default(),
         };
-        let ready: Ready = timeout(START, process.said())
+        process.ready = timeout(START, process.said())
             .await
             .with_context(|| format!("{name} was not ready within {START:?}"))??;
-        process.address = ready.address;
+        process.address = process.ready.address;
         Ok(process)
     }
 

@@ -135,6 +135,15 @@ pub struct BenchArgs {
     /// Of 100 endpoints, how many never answer
     #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub hanging: u32,
+    /// The subscriber speaks TLS, with a certificate of an authority that only the processes of the run trust
+    #[arg(long)]
+    pub tls: bool,
+    /// Endpoints have this many host names instead of the subscriber's address; a name server of the run knows them
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub hosts: Option<u32>,
+    /// The subscriber closes each connection after its answer
+    #[arg(long)]
+    pub close: bool,
     /// Rounds that are measured, after one that is not
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,

@@ -35,10 +35,11 @@ impl Run {
         self.rounds.iter().filter(move |round| round.name == name)
     }
 
-    /// The median of a figure over a pipeline's rounds.
+    /// The median of a figure over those of a pipeline's rounds that have it.
     #[must_use]
     pub fn median(&self, name: &str, figure: impl Fn(&Round) -> f64) -> Option<f64> {
-        median(self.of(name).map(figure).collect())
+        let figures = self.of(name).map(figure);
+        median(figures.filter(|figure| figure.is_finite()).collect())
     }
 
     /// The median over pairs of rounds of Postrider's figure divided by the floor's.

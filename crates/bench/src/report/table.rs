@@ -74,8 +74,17 @@ pub(super) const ROWS: &[Row] = &[
         "connections to the subscriber",
         "",
         0,
-        |round| round.connections as f64,
+        |round| round.counters.connections as f64,
     ),
+    row("handshakes", "TLS handshakes", "", 0, |round| {
+        counted(round.counters.handshakes)
+    }),
+    row("resumed", "of them resumed", "", 0, |round| {
+        counted(round.counters.resumed)
+    }),
+    row("queries", "questions about names", "", 0, |round| {
+        counted(round.counters.queries)
+    }),
     row("refused", "requests not answered 202", "", 0, |round| {
         round.refused.into()
     }),
@@ -84,6 +93,11 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row("lost", "lost", "", 0, |round| round.figures.lost as f64),
 ];
+
+/// What was not counted is no figure, and the row is left out.
+fn counted(count: Option<u64>) -> f64 {
+    count.map_or(f64::NAN, |count| count as f64)
+}
 
 /// Medians, and ratios where there is a floor; then what each process used.
 #[must_use]
@@ -96,8 +110,12 @@ pub fn table(run: &Run) -> String {
     }
     text.push('\n');
     for row in ROWS {
+        let ours = run.median(POSTRIDER, row.figure);
+        if ours.is_none() {
+            continue;
+        }
         let _ = write!(text, "{:<34}", row.title);
-        text.push_str(&cell(run.median(POSTRIDER, row.figure), row));
+        text.push_str(&cell(ours, row));
         if has_floor {
             text.push_str(&cell(run.median(FLOOR, row.figure), row));
             if let Some(ratio) = run.ratio(row.figure) {

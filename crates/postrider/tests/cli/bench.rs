@@ -58,6 +58,30 @@ async fn a_bench_on_the_embedded_backends_reports_what_became_of_everything() {
 }
 
 #[tokio::test]
+async fn a_bench_over_tls_counts_handshakes_and_questions_about_names() {
+    let dir = TempDir::new().unwrap();
+    let json = dir.path().join("run.json");
+    let mut command = postrider(&["bench", "--events", "40", "--rounds", "1", "--clients", "1"]);
+    command
+        .args(["--applications", "4", "--hosts", "4", "--tls", "--close"])
+        .arg("--json")
+        .arg(&json);
+    let ended = run(command).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("of them resumed"), "{}", ended.out);
+    let report: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let round = &report["rounds"][0];
+    assert_eq!(
+        (&round["delivered"], &round["lost"]),
+        (&40.into(), &0.into())
+    );
+    // Every host was connected to in the round before.
+    assert_eq!(round["handshakes"], 40);
+    assert!(round["resumed"].as_u64().unwrap() > 30, "{round}");
+    assert_eq!(round["queries"], 0);
+}
+
+#[tokio::test]
 async fn a_bench_of_what_runs_already_leaves_it_as_it_was() {
     let data = TempDir::new().unwrap();
     let server = Server::start(serve(data.path())).await;
@@ -94,6 +118,13 @@ async fn a_bench_says_what_is_wrong_with_its_arguments() {
     refused(command, &["POSTRIDER_BROKER", "POSTRIDER_STORE"]).await;
     let shares = postrider(&["bench", "--slow", "60", "--hanging", "41"]);
     refused(shares, &["--slow", "more than 100"]).await;
+    let at = ["bench", "--at", "http://127.0.0.1:1", "--token", "t"];
+    let tls = postrider(&[&at[..], &["--tls"]].concat());
+    refused(tls, &["--tls", "--at", "do not trust"]).await;
+    let hosts = postrider(&[&at[..], &["--hosts", "1"]].concat());
+    refused(hosts, &["--hosts", "--at", "name server"]).await;
+    let names = postrider(&["bench", "--hosts", "7", "--applications", "2"]);
+    refused(names, &["--hosts", "endpoints (2)"]).await;
     let many = postrider(&["bench", "--events", "10000000", "--fan-out", "100"]);
     refused(many, &["--events", "--fan-out", "ask for less"]).await;
     let ended = run(postrider(&["bench", "--at", "http://127.0.0.1:1"])).await;

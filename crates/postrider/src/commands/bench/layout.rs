@@ -2,6 +2,10 @@
 
 use std::net::SocketAddr;
 
+use anyhow::Context as _;
+use postrider_bench::dns::ZONE;
+use postrider_bench::site::Ready;
+
 use crate::cli::BenchArgs;
 
 /// Applications, each with the same number of endpoints; those beyond the fan-out want another event type.
@@ -12,6 +16,13 @@ pub(super) struct Layout {
     /// Of 100: slow, failing, hanging.
     shares: [u32; 3],
     subscriber: SocketAddr,
+    scheme: &'static str,
+    hosts: Option<u32>,
+}
+
+/// How many an application has.
+pub(super) fn endpoints(args: &BenchArgs) -> u32 {
+    args.endpoints.unwrap_or(args.fan_out).max(args.fan_out)
 }
 
 pub(super) struct Endpoint {
@@ -21,14 +32,20 @@ pub(super) struct Endpoint {
 }
 
 impl Layout {
-    pub(super) fn of(args: &BenchArgs, subscriber: SocketAddr) -> Self {
-        Self {
+    pub(super) fn of(args: &BenchArgs, subscriber: &Ready) -> anyhow::Result<Self> {
+        let (scheme, address) = match subscriber.tls {
+            Some(address) => ("https", Some(address)),
+            None => ("http", subscriber.address),
+        };
+        Ok(Self {
             applications: args.applications,
-            endpoints: args.endpoints.unwrap_or(args.fan_out).max(args.fan_out),
+            endpoints: endpoints(args),
             fan_out: args.fan_out,
             shares: [args.slow, args.failing, args.hanging],
-            subscriber,
-        }
+            subscriber: address.context("the subscriber listens")?,
+            scheme,
+            hosts: args.hosts,
+        })
     }
 
     pub(super) fn endpoints_of(&self, application: u32) -> impl Iterator<Item = Endpoint> {
@@ -36,10 +53,18 @@ impl Layout {
             let number = self.number(application, index);
             let manner = self.manner(application, index);
             Endpoint {
-                url: format!("http://{}/{manner}/{number}", self.subscriber),
+                url: format!("{}://{}/{manner}/{number}", self.scheme, self.host(number)),
                 is_chosen: index < self.fan_out,
             }
         })
+    }
+
+    /// Names go by the endpoint's number, so that neighbours have different ones.
+    fn host(&self, number: u32) -> String {
+        match self.hosts {
+            Some(hosts) => format!("h{}.{ZONE}:{}", number % hosts, self.subscriber.port()),
+            None => self.subscriber.to_string(),
+        }
     }
 
     /// Those that events are for and that answer with success, ascending.

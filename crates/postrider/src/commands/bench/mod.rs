@@ -12,6 +12,7 @@ use postrider_bench::load::Plan;
 use postrider_bench::report::{self, FLOOR, Run};
 use postrider_bench::round::{Ground, Round};
 use postrider_bench::site::{Part, Process, Site};
+use postrider_bench::tls::Identity;
 
 use self::layout::Layout;
 use self::ours::Ours;
@@ -48,12 +49,34 @@ fn check(args: &BenchArgs) -> Result<(), ConfigError> {
             "--slow, --failing and --hanging are shares of 100 endpoints and make more than 100 together; ask for less of one",
         ));
     }
+    check_subscriber(args)?;
     // Those of Postrider and those of the floor, whose numbers go on from round to round.
     let events = u64::from(args.events) * u64::from(1 + args.fan_out) * u64::from(1 + args.rounds);
     if events > u32::MAX.into() {
         return Err(ConfigError::new(
             "--events, --fan-out and --rounds make more than 4,294,967,295 events together; ask for less of one",
         ));
+    }
+    Ok(())
+}
+
+/// What workers have to be told about the subscriber can be told to those of the run alone.
+fn check_subscriber(args: &BenchArgs) -> Result<(), ConfigError> {
+    if !args.at.is_empty() && args.tls {
+        return Err(ConfigError::new(
+            "--tls is of no use with --at: the workers there do not trust the subscriber's certificate, whose authority is made for the run; leave one of them out",
+        ));
+    }
+    if !args.at.is_empty() && args.hosts.is_some() {
+        return Err(ConfigError::new(
+            "--hosts is of no use with --at: the workers there do not ask the run's name server; leave one of them out",
+        ));
+    }
+    let endpoints = args.applications.saturating_mul(layout::endpoints(args));
+    if args.hosts.is_some_and(|hosts| hosts > endpoints) {
+        return Err(ConfigError::new(format_args!(
+            "--hosts asks for more names than there are endpoints ({endpoints}); ask for fewer, or for more --applications",
+        )));
     }
     Ok(())
 }
@@ -103,17 +126,25 @@ impl Stage {
         dir: &Path,
     ) -> anyhow::Result<Self> {
         let program = part::program()?;
+        let (identity, root) = identity(args, dir)?.unzip();
+        let mut surroundings = Vec::new();
+        surroundings.extend(root.map(|file| ("SSL_CERT_FILE", file)));
         let subscriber = Part::Subscriber {
             listen: args.subscriber,
             slow: args.slow_time,
+            closes: args.close,
+            tls: identity,
+            has_names: args.hosts.is_some(),
         };
         let subscriber = Process::start("subscriber", part::command(&program), &subscriber).await?;
         let address = subscriber.address.context("the subscriber listens")?;
-        let layout = Layout::of(args, address);
+        let dns = subscriber.ready.dns;
+        surroundings.extend(dns.map(|dns| ("POSTRIDER_NAMESERVERS", dns.to_string())));
+        let layout = Layout::of(args, &subscriber.ready)?;
         let (mut floor, mut sites) = (Vec::new(), Vec::new());
         let ours = match &args.token {
             Some(token) if !args.at.is_empty() => Ours::at(&args.at, token, servers).await?,
-            _ => Ours::start(args, servers, dir).await?,
+            _ => Ours::start(args, servers, dir, &surroundings).await?,
         };
         sites.push(ours.site(&layout, args).await?);
         if let (Some(servers), false) = (servers, args.no_floor) {
@@ -169,10 +200,25 @@ impl Stage {
     }
 }
 
+/// For `--tls`: what the subscriber shows, and the file of the root that workers have to trust.
+fn identity(args: &BenchArgs, dir: &Path) -> anyhow::Result<Option<(Identity, String)>> {
+    if !args.tls {
+        return Ok(None);
+    }
+    let names = vec![
+        format!("*.{}", postrider_bench::dns::ZONE),
+        args.subscriber.ip().to_string(),
+    ];
+    let (identity, root) = postrider_bench::tls::make(names)?;
+    let file = dir.join("root.pem");
+    write(&file, &root)?;
+    Ok(Some((identity, file.display().to_string())))
+}
+
 /// The floor makes one delivery of an event; it gets as many events as Postrider makes deliveries.
 fn plan(args: &BenchArgs, site: &Site, round: u32, first: &mut u32) -> Plan {
     let mut events = if round == 0 {
-        WARM_UP.min(args.events)
+        WARM_UP.max(args.hosts.unwrap_or(0)).min(args.events)
     } else {
         args.events
     };

@@ -34,6 +34,9 @@ const HANDS: usize = 16;
 const EVENT_TYPE: &str = "bench.event";
 const OTHER_TYPE: &str = "bench.other";
 
+/// What the processes of a run are told beside what each run tells them.
+pub(super) type Surroundings = [(&'static str, String)];
+
 pub(super) struct Ours {
     /// Those that were started for the run.
     nodes: Vec<Node>,
@@ -58,6 +61,7 @@ impl Ours {
         args: &BenchArgs,
         servers: Option<&Servers>,
         dir: &Path,
+        surroundings: &Surroundings,
     ) -> anyhow::Result<Self> {
         let secret = format!(
             "{:032x}{:032x}",
@@ -68,17 +72,17 @@ impl Ours {
         // An organisation of its own: what it lists and deletes is the run's alone.
         let org = OrgId::from_bytes(rand::random());
         let token = mint_operator(&JwtSecret::new(secret.as_str()), org, now, TOKEN);
+        let node = |name: String, roles: &'static str| {
+            let secret = secret.clone();
+            async move { Node::start(&name, roles, &secret, dir, servers, surroundings).await }
+        };
         let mut nodes = Vec::new();
         match servers {
-            None => {
-                let node = Node::start("postrider", "ingest,worker", &secret, dir, None);
-                nodes.push(node.await?);
-            }
+            None => nodes.push(node("postrider".to_owned(), "ingest,worker").await?),
             Some(_) => {
-                nodes.push(Node::start("ingest", "ingest", &secret, dir, servers).await?);
+                nodes.push(node("ingest".to_owned(), "ingest").await?);
                 for number in 1..=args.workers {
-                    let name = format!("worker {number}");
-                    nodes.push(Node::start(&name, "worker", &secret, dir, servers).await?);
+                    nodes.push(node(format!("worker {number}"), "worker").await?);
                 }
             }
         }
@@ -244,6 +248,7 @@ impl Node {
         secret: &str,
         dir: &Path,
         servers: Option<&Servers>,
+        surroundings: &Surroundings,
     ) -> anyhow::Result<Self> {
         let (listen, metrics) = (free_address().await?, free_address().await?);
         let mut command = Command::new(part::program()?);
@@ -258,6 +263,7 @@ impl Node {
             .env("POSTRIDER_LOG", "warn")
             .env("POSTRIDER_DATA", dir.join("data"))
             .env_remove("POSTRIDER_JWT_SECRET_FILE")
+            .envs(surroundings.iter().map(|(name, value)| (name, value)))
             .kill_on_drop(true);
         match servers {
             None => {

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use postrider_bench::site::{LoadEnd, Part, Ready};
-use postrider_bench::subscriber::{self, Manner};
+use postrider_bench::subscriber::{self, Manner, Sockets};
+use postrider_bench::tls::{self, Identity};
 use postrider_bench::{floor, load, rows};
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::process::Command;
 
 use super::install_tls;
@@ -49,17 +50,24 @@ pub(in super::super) fn run() -> Result<Ending, Failure> {
 
 async fn play(part: Part) -> anyhow::Result<()> {
     match part {
-        Part::Subscriber { slow, listen: at } => {
-            subscriber::run(listen(at).await?, Manner { slow }).await
+        Part::Subscriber {
+            listen,
+            slow,
+            closes,
+            tls,
+            has_names,
+        } => {
+            let sockets = sockets(listen, tls, has_names).await?;
+            subscriber::run(sockets, Manner { slow, closes }).await
         }
         Part::FloorIngest { broker } => floor::ingest(&broker, listen(ANYWHERE).await?).await,
         Part::FloorWorker {
             broker,
             url,
             secret,
-        } => floor::worker(&broker, &url, &secret, || say(&Ready { address: None })).await,
+        } => floor::worker(&broker, &url, &secret, || say(&Ready::default())).await,
         Part::Load { plan, rows: file } => {
-            say(&Ready { address: None });
+            say(&Ready::default());
             let outcome = load::run(plan).await?;
             rows::write(&outcome.sent, std::fs::File::create(file)?)?;
             say(&LoadEnd {
@@ -73,12 +81,41 @@ async fn play(part: Part) -> anyhow::Result<()> {
 
 /// Connections are taken from now on, and wait until somebody accepts them.
 async fn listen(at: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(at)
-        .await
-        .with_context(|| format!("cannot listen on {at}"))?;
-    let address = Some(listener.local_addr()?);
-    say(&Ready { address });
+    let listener = bind(at).await?;
+    say(&Ready {
+        address: Some(listener.local_addr()?),
+        ..Ready::default()
+    });
     Ok(listener)
+}
+
+/// The subscriber's: TLS and names have ports of their own beside the one that was asked for.
+async fn sockets(
+    at: SocketAddr,
+    identity: Option<Identity>,
+    has_names: bool,
+) -> anyhow::Result<Sockets> {
+    let plain = bind(at).await?;
+    let beside = SocketAddr::new(at.ip(), 0);
+    let tls = match identity {
+        Some(identity) => Some((bind(beside).await?, tls::acceptor(&identity)?)),
+        None => None,
+    };
+    let dns = match has_names {
+        true => Some(UdpSocket::bind(beside).await?),
+        false => None,
+    };
+    say(&Ready {
+        address: Some(plain.local_addr()?),
+        tls: tls.as_ref().map(|(tls, _)| tls.local_addr()).transpose()?,
+        dns: dns.as_ref().map(UdpSocket::local_addr).transpose()?,
+    });
+    Ok(Sockets { plain, tls, dns })
+}
+
+async fn bind(at: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(at).await;
+    bound.with_context(|| format!("cannot listen on {at}"))
 }
 
 fn say(word: &impl Serialize) {
