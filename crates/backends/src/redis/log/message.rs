@@ -7,7 +7,7 @@
 //! └─────────┴───────┴─────────────┴────────────────┴──────┴─────────┘
 //! ```
 //!
-//! In the sorted set the message's identifier comes before it and its trail ([`super::trail`]) after it. The scripts
+//! In the sorted set the message's identifier comes before it; earlier releases put its trail ([`super::trail`]) behind it. The scripts
 //! know this head, and nothing of what lies behind it: they take the payload out, and put a record in front of a trail.
 
 use std::sync::Arc;

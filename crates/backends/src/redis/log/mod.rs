@@ -1,8 +1,8 @@
 //! The history of messages and attempts: as small as it can be kept and still be listed.
 //!
 //! Redis holds everything in memory, and what it adds to each key and each member of a set is more than the record of
-//! an attempt. So a message, its payload and what became of it at its endpoints are one member of one sorted set,
-//! which is record, order and look-up at once; only the list by endpoint has members of its own ([`period`] shows all
+//! an attempt. So one sorted set is record, order and look-up at once: a message with its payload is one member, what
+//! became of it at its endpoints another behind it; only the list by endpoint has members of its own ([`period`] shows all
 //! keys). What many records share is kept once ([`texts`]), times are distances ([`super::pack`]), payloads are compressed
 //! where that helps.
 //!
@@ -10,7 +10,9 @@
 //! Cluster, and forgetting means dropping keys ([`retain`]). Directories tell which periods exist; they are written
 //! before a period's first record, so that none can be there unknown ([`directory`]).
 //!
-//! **Scripts.** Records of one period are stored by one script call, in portions that are short enough for everybody
+//! **Plain commands** store most of the log: what is new, and refers to nothing that would have to be compared ([`plain`]).
+//!
+//! **Scripts.** Other records of one period are stored by one script call, in portions that are short enough for everybody
 //! else who waits on the server ([`draft`], [`record`]). Each portion is all or nothing; where a later one fails, the answer is
 //! `Unknown`, and repeating it changes nothing but what is missing.
 //!
