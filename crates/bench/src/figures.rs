@@ -77,6 +77,9 @@ pub struct Figures {
     pub accept: Percentiles,
     /// From sent to received.
     pub receive: Percentiles,
+    /// When the last delivery came; 0 where none did.
+    #[serde(skip)]
+    pub last_delivery: u64,
     /// Second by second, from the first event that was sent.
     pub seconds: Vec<Second>,
 }
@@ -138,6 +141,7 @@ impl Figures {
             delivered_per_second: rate(delivered, last_received),
             accept: Percentiles::of(accept.collect()),
             receive: Percentiles::of(times.iter().map(|(_, time)| *time).collect()),
+            last_delivery: last_received.unwrap_or(0),
             seconds: seconds(begun, accepted.values(), &times),
         }
     }
@@ -241,6 +245,7 @@ mod tests {
         let delivered = figures.seconds.iter().map(|second| second.delivered);
         assert_eq!(delivered.collect::<Vec<_>>(), [2, 0, 1]);
         assert_eq!(figures.seconds[2].p50, 1_500.0);
+        assert_eq!(figures.last_delivery, 3_000 * MS);
     }
 
     #[test]

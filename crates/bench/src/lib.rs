@@ -14,11 +14,14 @@
 
 #![warn(missing_docs)]
 
+pub mod backlog;
 pub mod clock;
 pub mod dns;
 pub mod figures;
 pub mod floor;
+pub mod idle;
 pub mod load;
+pub mod pages;
 pub mod payload;
 pub mod report;
 pub mod round;

@@ -26,6 +26,11 @@ use crate::{clock, payload};
 /// Between two tries of an event that was refused.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A tag that few events have, so that there is something to look for.
+pub const TAG: &str = "rare";
+/// Of so many events one has it.
+const TAGGED: u32 = 10_000;
+
 /// What is sent, and how.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
@@ -210,7 +215,11 @@ impl Client {
         let plan = &self.shared.plan;
         let path = &plan.paths[number as usize % plan.paths.len()];
         let payload = payload::make(number, plan.payload);
-        let body = format!(r#"{{"eventType":"bench.event","payload":{payload}}}"#);
+        let tags = match number % TAGGED {
+            0 => format!(r#","tags":["{TAG}"]"#),
+            _ => String::new(),
+        };
+        let body = format!(r#"{{"eventType":"bench.event","payload":{payload}{tags}}}"#);
         let request = Request::post(path)
             .header("host", self.address.to_string())
             .header("authorization", format!("Bearer {}", plan.token))

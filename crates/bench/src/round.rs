@@ -1,6 +1,7 @@
 //! One load on one pipeline, from the first event to the last delivery.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,10 +9,12 @@ use serde::Serialize;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
+use crate::backlog::Backlog;
+use crate::clock;
 use crate::figures::Figures;
 use crate::load::Plan;
 use crate::rows::{self, Received, Sent};
-use crate::site::{Part, Process, Site};
+use crate::site::{LoadEnd, Part, Process, Site};
 use crate::subscriber::Counters;
 use crate::usage;
 
@@ -66,6 +69,22 @@ pub struct Ground<'a> {
     pub client: &'a reqwest::Client,
     /// Told how many of how many deliveries are there.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
+    /// Told for how long events have been accepted that nobody delivers yet.
+    pub accepting: &'a (dyn Fn(Duration) + Sync),
+}
+
+/// A load that has been started.
+struct UnderWay {
+    subscriber: SocketAddr,
+    /// Deliveries.
+    wanted: u64,
+    patience: Duration,
+    file: PathBuf,
+    /// What the subscriber had counted before.
+    counted: Counters,
+    /// CPU time of each process before.
+    before: Vec<f64>,
+    load: Process,
 }
 
 impl Ground<'_> {
@@ -79,31 +98,92 @@ impl Ground<'_> {
         plan: Plan,
         subscriber: &Process,
     ) -> anyhow::Result<Round> {
-        let address = subscriber.address.context("the subscriber listens")?;
-        let file = self.dir.join("sent");
-        let patience = plan.patience;
+        let mut under_way = self.begin(site, plan, subscriber).await?;
+        let memory = self.watch(site, &under_way).await?;
+        let end = under_way.load.load_end().await?;
+        self.conclude(site, under_way, memory, end).await
+    }
+
+    /// Measures how workers work off what was accepted before they ran. `release` lets them go.
+    ///
+    /// # Errors
+    /// Where a process fails.
+    pub async fn drain(
+        &self,
+        site: &Site,
+        plan: Plan,
+        subscriber: &Process,
+        release: impl AsyncFnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Backlog> {
+        let mut under_way = self.begin(site, plan, subscriber).await?;
+        let end = self.accepted(&mut under_way.load).await?;
+        under_way.before = cpu(site);
+        let released = clock::now();
+        release().await?;
+        let memory = self.watch(site, &under_way).await?;
+        let round = self.conclude(site, under_way, memory, end).await?;
+        Ok(Backlog::of(round, released))
+    }
+
+    async fn begin(
+        &self,
+        site: &Site,
+        plan: Plan,
+        subscriber: &Process,
+    ) -> anyhow::Result<UnderWay> {
+        let subscriber = subscriber.address.context("the subscriber listens")?;
         let numbers = plan.first..plan.first + plan.events;
-        let wanted: u64 = numbers.map(|number| u64::from(site.fan_out(number))).sum();
-        self.ask(address, "reset").await?;
-        let counted = self.counters(address).await?;
+        let wanted = numbers.map(|number| u64::from(site.fan_out(number))).sum();
+        self.ask(subscriber, "reset").await?;
+        let counted = self.counters(subscriber).await?;
+        let (file, patience) = (self.dir.join("sent"), plan.patience);
         let before = cpu(site);
         let part = Part::Load {
             plan,
             rows: file.clone(),
         };
-        let mut load = Process::start("load", (self.command)(), &part).await?;
-        let memory = self.watch(site, address, wanted, patience).await?;
-        let end = load.load_end().await?;
-        let sent: Vec<Sent> = rows::read(&std::fs::read(&file)?)?;
+        Ok(UnderWay {
+            subscriber,
+            wanted,
+            patience,
+            file,
+            counted,
+            before,
+            load: Process::start("load", (self.command)(), &part).await?,
+        })
+    }
+
+    /// Until everything is accepted, or the load has given up.
+    async fn accepted(&self, load: &mut Process) -> anyhow::Result<LoadEnd> {
+        let begun = Instant::now();
+        let end = load.load_end();
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                end = &mut end => return end,
+                () = sleep(LOOK_AT_MEMORY) => (self.accepting)(begun.elapsed()),
+            }
+        }
+    }
+
+    async fn conclude(
+        &self,
+        site: &Site,
+        under_way: UnderWay,
+        memory: Vec<u64>,
+        end: LoadEnd,
+    ) -> anyhow::Result<Round> {
+        let address = under_way.subscriber;
+        let sent: Vec<Sent> = rows::read(&std::fs::read(&under_way.file)?)?;
         sleep(DUPLICATES).await;
         let received: Vec<Received> = rows::read(&self.ask(address, "rows").await?)?;
         let after = cpu(site);
-        let counters = self.counters(address).await?.since(counted);
+        let counters = self.counters(address).await?.since(under_way.counted);
         let figures = Figures::of(&sent, &received, &site.endpoints, |number| {
             site.fan_out(number)
         });
         let deliveries = figures.delivered.max(1) as f64;
-        let used = site.pids.iter().zip(before.iter().zip(&after));
+        let used = site.pids.iter().zip(under_way.before.iter().zip(&after));
         let processes: Vec<Used> = used
             .zip(memory)
             .map(|(((name, _), (before, after)), kib)| Used {
@@ -124,13 +204,13 @@ impl Ground<'_> {
     }
 
     /// Until everything wanted has come, or nothing more comes. Returns the most memory of each process.
-    async fn watch(
-        &self,
-        site: &Site,
-        subscriber: SocketAddr,
-        wanted: u64,
-        patience: Duration,
-    ) -> anyhow::Result<Vec<u64>> {
+    async fn watch(&self, site: &Site, under_way: &UnderWay) -> anyhow::Result<Vec<u64>> {
+        let UnderWay {
+            subscriber,
+            wanted,
+            patience,
+            ..
+        } = *under_way;
         let mut most = vec![0; site.pids.len()];
         let begun = Instant::now();
         let mut looked: Option<Instant> = None;

@@ -51,6 +51,8 @@ pub enum Part {
         /// To sign with.
         secret: String,
     },
+    /// `postrider serve`, by the settings in its environment: started early, and held back until it is told this.
+    Serve,
 }
 
 /// What a part says in its first line, in JSON.

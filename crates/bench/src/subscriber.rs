@@ -58,7 +58,7 @@ pub struct Sockets {
 }
 
 /// What it has counted since it began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Connections made, those for reports included.
     pub connections: u64,

@@ -168,9 +168,18 @@ pub struct BenchArgs {
     /// Leave out the least possible pipeline, which otherwise takes turns with Postrider
     #[arg(long)]
     pub no_floor: bool,
-    /// How long a round may take; what has not arrived by then is lost
-    #[arg(long, default_value = "120s", value_name = "TIME", value_parser = crate::config::duration)]
-    pub patience: std::time::Duration,
+    /// Accept all events before a worker runs, and measure how these work them off; then one steady round to compare with
+    #[arg(long)]
+    pub backlog: bool,
+    /// After the rounds, ask so many times for the first page of each kind of list, with everything still in the log
+    #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub pages: Option<u32>,
+    /// Before the rounds, look for so long at what the processes use up while nothing is sent
+    #[arg(long, value_name = "TIME", value_parser = crate::config::duration)]
+    pub idle: Option<std::time::Duration>,
+    /// How long a round may take; what has not arrived by then is lost. Without, 120s and 1s for each 1,000 deliveries
+    #[arg(long, value_name = "TIME", value_parser = crate::config::duration)]
+    pub patience: Option<std::time::Duration>,
     /// Write everything measured to a file, too
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

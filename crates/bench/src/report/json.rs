@@ -23,5 +23,9 @@ pub fn json(run: &Run) -> Value {
         "versions": run.versions,
         "medians": medians,
         "rounds": run.rounds,
+        "idle": run.idle,
+        "backlog": run.backlog,
+        "drain_ratio": run.drain_ratio(),
+        "pages": run.pages,
     })
 }

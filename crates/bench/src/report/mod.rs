@@ -1,5 +1,6 @@
 //! A run, told.
 
+mod beside;
 mod json;
 mod svg;
 mod table;
@@ -10,7 +11,10 @@ pub use table::table;
 
 use serde::Serialize;
 
+use crate::backlog::Backlog;
 use crate::figures::median;
+use crate::idle::Idle;
+use crate::pages::Paged;
 use crate::round::Round;
 
 /// All rounds of a run.
@@ -22,6 +26,12 @@ pub struct Run {
     pub versions: Vec<String>,
     /// In the order in which they were run; those of the floor alternate with those of Postrider.
     pub rounds: Vec<Round>,
+    /// What its processes used before anything was sent.
+    pub idle: Vec<Idle>,
+    /// What was accepted before workers ran; then the one round is the steady one to compare with.
+    pub backlog: Option<Backlog>,
+    /// First pages of lists, after everything else.
+    pub pages: Vec<Paged>,
 }
 
 /// The two pipelines.
@@ -40,6 +50,22 @@ impl Run {
     pub fn median(&self, name: &str, figure: impl Fn(&Round) -> f64) -> Option<f64> {
         let figures = self.of(name).map(figure);
         median(figures.filter(|figure| figure.is_finite()).collect())
+    }
+
+    /// How fast the backlog was worked off, of the steady rate.
+    #[must_use]
+    pub fn drain_ratio(&self) -> Option<f64> {
+        let steady = self.median(POSTRIDER, |round| round.figures.delivered_per_second)?;
+        let drained = self.backlog.as_ref()?.drained_per_second;
+        Some(drained / steady).filter(|ratio| ratio.is_finite())
+    }
+
+    /// Whether everything arrived that was accepted.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let backlog = self.backlog.iter().map(|backlog| &backlog.round);
+        let mut rounds = self.rounds.iter().chain(backlog);
+        rounds.all(|round| round.figures.lost == 0)
     }
 
     /// The median over pairs of rounds of Postrider's figure divided by the floor's.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{FLOOR, POSTRIDER, Run};
+use super::{FLOOR, POSTRIDER, Run, beside};
 use crate::round::Round;
 
 /// A figure that every round has.
@@ -127,6 +127,9 @@ pub fn table(run: &Run) -> String {
     for name in [POSTRIDER, FLOOR] {
         processes(run, name, &mut text);
     }
+    beside::idle(&run.idle, &mut text);
+    beside::backlog(run, &mut text);
+    beside::pages(&run.pages, &mut text);
     text
 }
 

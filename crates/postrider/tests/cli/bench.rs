@@ -14,6 +14,7 @@ async fn a_bench_on_the_embedded_backends_reports_what_became_of_everything() {
     command
         .args(["--clients", "4", "--applications", "3", "--fan-out", "2"])
         .args(["--endpoints", "3", "--failing", "20"])
+        .args(["--pages", "2", "--idle", "100ms"])
         .arg("--json")
         .arg(&json)
         .arg("--svg")
@@ -53,6 +54,20 @@ async fn a_bench_on_the_embedded_backends_reports_what_became_of_everything() {
             .unwrap()
             > 0.0
     );
+    assert_eq!(report["idle"][0]["name"], "postrider");
+    assert!(report["idle"][0]["memory_mib"].as_f64().unwrap() > 1.0);
+    assert_eq!(report["backlog"], Value::Null);
+    let pages = report["pages"].as_array().unwrap();
+    let of = |kind: &str| pages.iter().find(|page| page["kind"] == kind).unwrap();
+    // All rounds together, one of them not counted, over three applications.
+    assert_eq!(
+        (&of("messages")["rows"], &of("messages")["done"]),
+        (&40.into(), &true.into())
+    );
+    assert_eq!(of("messages, tag of few")["rows"], 1);
+    assert_eq!(of("messages, tag of none")["rows"], 0);
+    assert!(of("messages")["p99"].as_f64().unwrap() > 0.0);
+    assert!(ended.out.contains("first pages") && ended.out.contains("idle"));
     let plot = std::fs::read_to_string(svg).unwrap();
     assert!(plot.starts_with("<svg") && plot.contains("<polyline"));
 }
@@ -130,6 +145,14 @@ async fn a_bench_says_what_is_wrong_with_its_arguments() {
     let ended = run(postrider(&["bench", "--at", "http://127.0.0.1:1"])).await;
     assert_eq!(ended.code, Some(2));
     assert!(ended.err.contains("--token"), "{}", ended.err);
+    let alone = postrider(&["bench", "--backlog"]);
+    refused(alone, &["--backlog", "POSTRIDER_BROKER", "one process"]).await;
+    let at = ["--at", "http://127.0.0.1:1", "--token", "t"];
+    let mut running = postrider(&["bench", "--backlog"]);
+    running.args(at);
+    refused(running, &["--backlog", "--at", "leave out"]).await;
+    let idle = postrider(&["bench", "--backlog", "--idle", "1s"]);
+    refused(idle, &["--idle", "a run of its own"]).await;
     let ended = run(postrider(&["bench", "--rate", "0"])).await;
     assert_eq!(ended.code, Some(2));
     assert!(ended.err.contains("more than 0"), "{}", ended.err);

@@ -6,13 +6,16 @@ mod part;
 mod versions;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use postrider_bench::backlog::Backlog;
 use postrider_bench::load::Plan;
 use postrider_bench::report::{self, FLOOR, Run};
 use postrider_bench::round::{Ground, Round};
 use postrider_bench::site::{Part, Process, Site};
 use postrider_bench::tls::Identity;
+use postrider_bench::{clock, idle};
 
 use self::layout::Layout;
 use self::ours::Ours;
@@ -27,6 +30,8 @@ use crate::{output, shutdown, telemetry};
 const FLOOR_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Before a first round is measured: connections are made, caches filled.
 const WARM_UP: u32 = 2_000;
+/// Of the steady round beside a backlog: a rate is known by then.
+const STEADY: u32 = 200_000;
 
 pub(super) fn run(mut args: BenchArgs) -> Result<Ending, Failure> {
     check(&args)?;
@@ -44,6 +49,16 @@ pub(super) fn run(mut args: BenchArgs) -> Result<Ending, Failure> {
 
 /// What no argument says alone.
 fn check(args: &BenchArgs) -> Result<(), ConfigError> {
+    if args.backlog && !args.at.is_empty() {
+        return Err(ConfigError::new(
+            "--backlog holds workers back until all events are accepted, and those of --at run already; leave out one of the two",
+        ));
+    }
+    if args.backlog && args.idle.is_some() {
+        return Err(ConfigError::new(
+            "--idle looks at workers that run, and --backlog holds them back; ask for each in a run of its own",
+        ));
+    }
     if args.slow + args.failing + args.hanging > 100 {
         return Err(ConfigError::new(
             "--slow, --failing and --hanging are shares of 100 endpoints and make more than 100 together; ask for less of one",
@@ -83,14 +98,20 @@ fn check_subscriber(args: &BenchArgs) -> Result<(), ConfigError> {
 
 async fn bench(args: BenchArgs, config: Config) -> Result<Ending, Failure> {
     let servers = match config.backends.choice()? {
+        Choice::Embedded if args.backlog => {
+            return Err(ConfigError::new(
+                "--backlog needs workers that are processes of their own, and on the embedded backends there is one process; \
+                 set POSTRIDER_BROKER and POSTRIDER_STORE to a RabbitMQ and a Redis",
+            )
+            .into());
+        }
         Choice::Embedded => None,
         Choice::Servers(servers) => Some(servers),
     };
     let dir = tempfile::tempdir().context("no temporary directory")?;
-    let stage = Stage::build(&args, servers.as_deref(), dir.path()).await?;
+    let mut stage = Stage::build(&args, servers.as_deref(), dir.path()).await?;
     let run = stage.run(&args, dir.path()).await?;
     output::line(report::table(&run));
-    let is_whole = run.rounds.iter().all(|round| round.figures.lost == 0);
     if let Some(file) = &args.json {
         write(file, &format!("{:#}\n", report::json(&run)))?;
     }
@@ -98,7 +119,7 @@ async fn bench(args: BenchArgs, config: Config) -> Result<Ending, Failure> {
         write(file, &report::svg(&run))?;
     }
     stage.ours.stop().await;
-    Ok(if is_whole {
+    Ok(if run.is_whole() {
         Ending::Done
     } else {
         output::error("deliveries were lost; see the row `lost`");
@@ -147,7 +168,7 @@ impl Stage {
             _ => Ours::start(args, servers, dir, &surroundings).await?,
         };
         sites.push(ours.site(&layout, args).await?);
-        if let (Some(servers), false) = (servers, args.no_floor) {
+        if let (Some(servers), false) = (servers, args.no_floor || args.backlog) {
             floor = start_floor(&program, servers, address).await?;
             sites.push(floor_site(&floor, servers)?);
         }
@@ -159,30 +180,87 @@ impl Stage {
         })
     }
 
-    async fn run(&self, args: &BenchArgs, dir: &Path) -> anyhow::Result<Run> {
+    async fn run(&mut self, args: &BenchArgs, dir: &Path) -> anyhow::Result<Run> {
         let client = reqwest::Client::builder().no_proxy().build()?;
         let program = part::program()?;
         let command = || part::command(&program);
         let progress =
             |done: u64, wanted: u64| output::progress(format!("{done} of {wanted} deliveries"));
+        let accepting =
+            |time: Duration| output::progress(format!("accepting for {} s", time.as_secs()));
         let ground = Ground {
             command: &command,
             dir,
             client: &client,
             progress: &progress,
+            accepting: &accepting,
         };
-        let mut first = 0;
+        let idle = match args.idle {
+            Some(time) => idle::look_on(&self.sites[0], time).await,
+            None => Vec::new(),
+        };
+        let (since, mut first) = (clock::now(), 0);
+        let backlog = match args.backlog {
+            true => Some(self.drain(&ground, args, &mut first).await?),
+            false => None,
+        };
+        let rounds = self.rounds(&ground, args, &mut first).await?;
+        let pages = match args.pages {
+            Some(times) => self.ours.pages(since, times).await?,
+            None => Vec::new(),
+        };
+        Ok(Run {
+            command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+            versions: versions::all(&self.sites),
+            rounds,
+            idle,
+            backlog,
+            pages,
+        })
+    }
+
+    async fn drain(
+        &mut self,
+        ground: &Ground<'_>,
+        args: &BenchArgs,
+        first: &mut u32,
+    ) -> anyhow::Result<Backlog> {
+        let site = &self.sites[0];
+        let plan = plan(args, site, args.events, first);
+        let ours = &mut self.ours;
+        let release = async || ours.release().await;
+        let drained = ground.drain(site, plan, &self.subscriber, release).await?;
+        output::line(format_args!(
+            "backlog of {}: {:.0} deliveries/s, {:.4} ms CPU each, in {:.1} s",
+            drained.round.figures.accepted,
+            drained.drained_per_second,
+            drained.round.cpu_ms_per_delivery,
+            drained.drain_seconds,
+        ));
+        Ok(drained)
+    }
+
+    async fn rounds(
+        &self,
+        ground: &Ground<'_>,
+        args: &BenchArgs,
+        first: &mut u32,
+    ) -> anyhow::Result<Vec<Round>> {
         let mut rounds: Vec<Round> = Vec::new();
-        for number in 0..=args.rounds {
+        // What worked off a backlog is warm.
+        let (numbers, last) = match args.backlog {
+            true => (1..=1, 1),
+            false => (0..=args.rounds, args.rounds),
+        };
+        for number in numbers {
             for site in &self.sites {
-                let plan = plan(args, site, number, &mut first);
+                let plan = plan(args, site, events(args, number), first);
                 let round = ground.measure(site, plan, &self.subscriber).await?;
                 if number == 0 {
                     continue;
                 }
                 output::line(format_args!(
-                    "round {number} of {}, {:<9}: {:>7.0} deliveries/s, {:.4} ms CPU each, p50 {:.2} ms, p99 {:.2} ms",
-                    args.rounds,
+                    "round {number} of {last}, {:<9}: {:>7.0} deliveries/s, {:.4} ms CPU each, p50 {:.2} ms, p99 {:.2} ms",
                     site.name,
                     round.figures.delivered_per_second,
                     round.cpu_ms_per_delivery,
@@ -192,11 +270,7 @@ impl Stage {
                 rounds.push(round);
             }
         }
-        Ok(Run {
-            command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
-            versions: versions::all(&self.sites),
-            rounds,
-        })
+        Ok(rounds)
     }
 }
 
@@ -215,13 +289,25 @@ fn identity(args: &BenchArgs, dir: &Path) -> anyhow::Result<Option<(Identity, St
     Ok(Some((identity, file.display().to_string())))
 }
 
+/// Of a round, by its number; the one that is not measured is 0.
+fn events(args: &BenchArgs, round: u32) -> u32 {
+    match round {
+        0 => WARM_UP.max(args.hosts.unwrap_or(0)).min(args.events),
+        _ if args.backlog => STEADY.min(args.events),
+        _ => args.events,
+    }
+}
+
+/// How long a round may take: with room for a machine that makes a thousand deliveries a second.
+fn patience(args: &BenchArgs) -> Duration {
+    args.patience.unwrap_or_else(|| {
+        let deliveries = u64::from(args.events) * u64::from(args.fan_out);
+        Duration::from_secs(120 + deliveries / 1_000)
+    })
+}
+
 /// The floor makes one delivery of an event; it gets as many events as Postrider makes deliveries.
-fn plan(args: &BenchArgs, site: &Site, round: u32, first: &mut u32) -> Plan {
-    let mut events = if round == 0 {
-        WARM_UP.max(args.hosts.unwrap_or(0)).min(args.events)
-    } else {
-        args.events
-    };
+fn plan(args: &BenchArgs, site: &Site, mut events: u32, first: &mut u32) -> Plan {
     let mut rate = args.rate;
     if site.name == FLOOR {
         events *= args.fan_out;
@@ -236,7 +322,7 @@ fn plan(args: &BenchArgs, site: &Site, round: u32, first: &mut u32) -> Plan {
         clients: args.clients,
         rate,
         payload: args.payload,
-        patience: args.patience,
+        patience: patience(args),
     };
     *first += events;
     plan

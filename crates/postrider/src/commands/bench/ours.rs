@@ -2,21 +2,24 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use postrider_api::JwtSecret;
 use postrider_api::tokens::mint_operator;
+use postrider_bench::pages::{Desk, Paged};
 use postrider_bench::report::POSTRIDER;
-use postrider_bench::site::Site;
+use postrider_bench::site::{Part, Site};
 use postrider_bench::usage;
 use postrider_core::id::OrgId;
 use postrider_core::time::{Clock as _, SystemClock};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
@@ -54,6 +57,9 @@ struct Node {
     name: String,
     child: Child,
     listen: Option<SocketAddr>,
+    metrics: SocketAddr,
+    /// Where a process that is held back waits for its word.
+    held: Option<ChildStdin>,
 }
 
 impl Ours {
@@ -72,17 +78,17 @@ impl Ours {
         // An organisation of its own: what it lists and deletes is the run's alone.
         let org = OrgId::from_bytes(rand::random());
         let token = mint_operator(&JwtSecret::new(secret.as_str()), org, now, TOKEN);
-        let node = |name: String, roles: &'static str| {
+        let node = |name: String, roles: &'static str, is_held: bool| {
             let secret = secret.clone();
-            async move { Node::start(&name, roles, &secret, dir, servers, surroundings).await }
+            async move { Node::start(&name, roles, &secret, dir, servers, surroundings, is_held).await }
         };
         let mut nodes = Vec::new();
         match servers {
-            None => nodes.push(node("postrider".to_owned(), "ingest,worker").await?),
+            None => nodes.push(node("postrider".to_owned(), "ingest,worker", false).await?),
             Some(_) => {
-                nodes.push(node("ingest".to_owned(), "ingest").await?);
+                nodes.push(node("ingest".to_owned(), "ingest", false).await?);
                 for number in 1..=args.workers {
-                    nodes.push(node(format!("worker {number}"), "worker").await?);
+                    nodes.push(node(format!("worker {number}"), "worker", args.backlog).await?);
                 }
             }
         }
@@ -221,6 +227,30 @@ impl Ours {
         Ok(serde_json::from_str(&said)?)
     }
 
+    /// Lets workers go that were held back.
+    pub(super) async fn release(&mut self) -> anyhow::Result<()> {
+        for node in &mut self.nodes {
+            node.release().await?;
+        }
+        for node in &mut self.nodes {
+            node.wait_until_ready().await?;
+        }
+        Ok(())
+    }
+
+    /// First pages of lists of one of its applications.
+    pub(super) async fn pages(&self, since: u64, times: u32) -> anyhow::Result<Vec<Paged>> {
+        let desk = Desk {
+            client: &self.client,
+            address: *self.ingests.first().context("an ingest listens")?,
+            token: &self.token,
+        };
+        let app = self.applications.lock().first().cloned();
+        let app = app.context("an application was made")?;
+        let progress = |kind: &str| output::progress(format!("first page: {kind}"));
+        desk.ask(&app, since, times, &progress).await
+    }
+
     /// Deletes what it made, and ends.
     pub(super) async fn stop(self) {
         let address = self.ingests.first();
@@ -249,11 +279,22 @@ impl Node {
         dir: &Path,
         servers: Option<&Servers>,
         surroundings: &Surroundings,
+        is_held: bool,
     ) -> anyhow::Result<Self> {
         let (listen, metrics) = (free_address().await?, free_address().await?);
-        let mut command = Command::new(part::program()?);
+        let program = part::program()?;
+        let mut command = if is_held {
+            part::command(&program)
+        } else {
+            Command::new(&program)
+        };
         command
-            .arg("serve")
+            .args((!is_held).then_some("serve"))
+            .stdin(if is_held {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
             .env("POSTRIDER_ROLES", roles)
             .env("POSTRIDER_LISTEN", listen.to_string())
             .env("POSTRIDER_METRICS_LISTEN", metrics.to_string())
@@ -280,21 +321,33 @@ impl Node {
                 }
             }
         }
-        let child = command
+        let mut child = command
             .spawn()
             .with_context(|| format!("{name} cannot be started"))?;
         let mut node = Self {
             name: name.to_owned(),
+            held: child.stdin.take(),
             child,
             listen: roles.contains("ingest").then_some(listen),
+            metrics,
         };
-        node.wait_until_ready(metrics).await?;
+        if node.held.is_none() {
+            node.wait_until_ready().await?;
+        }
         Ok(node)
     }
 
-    async fn wait_until_ready(&mut self, metrics: SocketAddr) -> anyhow::Result<()> {
+    /// Lets it go where it is held back.
+    async fn release(&mut self) -> anyhow::Result<()> {
+        if let Some(mut held) = self.held.take() {
+            held.write_all(&serde_json::to_vec(&Part::Serve)?).await?;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let client = reqwest::Client::builder().no_proxy().build()?;
-        let url = format!("http://{metrics}/health");
+        let url = format!("http://{}/health", self.metrics);
         let begun = Instant::now();
         let mut said = "it does not answer".to_owned();
         while begun.elapsed() < START {

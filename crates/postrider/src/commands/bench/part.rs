@@ -39,6 +39,9 @@ pub(in super::super) fn run() -> Result<Ending, Failure> {
         .context("no standard input")?;
     let part =
         serde_json::from_str(&input).context("`postrider bench` starts this, nobody else")?;
+    if matches!(part, Part::Serve) {
+        return Err(become_serve());
+    }
     install_tls();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -46,6 +49,20 @@ pub(in super::super) fn run() -> Result<Ending, Failure> {
         .context("the runtime cannot be set up")?;
     runtime.block_on(Box::pin(play(part)))?;
     Ok(Ending::Done)
+}
+
+/// The same process, so that whoever started it knows its number. Comes back only with an error.
+fn become_serve() -> Failure {
+    use std::os::unix::process::CommandExt as _;
+    match program() {
+        Ok(program) => {
+            let error = std::process::Command::new(program).arg("serve").exec();
+            anyhow::Error::from(error)
+                .context("the worker cannot be started")
+                .into()
+        }
+        Err(error) => error.into(),
+    }
 }
 
 async fn play(part: Part) -> anyhow::Result<()> {
@@ -66,6 +83,8 @@ async fn play(part: Part) -> anyhow::Result<()> {
             url,
             secret,
         } => floor::worker(&broker, &url, &secret, || say(&Ready::default())).await,
+        // Told apart before there was a runtime.
+        Part::Serve => Ok(()),
         Part::Load { plan, rows: file } => {
             say(&Ready::default());
             let outcome = load::run(plan).await?;
