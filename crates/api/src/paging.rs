@@ -94,6 +94,23 @@ impl<K: Display> Paging<K> {
             data: shown.iter().filter_map(show).collect(),
         }
     }
+
+    /// The same for a list that may have been left before its page was full: it goes on from `at` then.
+    pub(crate) fn going_on<U>(&self, list: ListOut<U>, at: Option<K>) -> ListOut<U> {
+        let Some(at) = at.filter(|_| self.limit > 0) else {
+            return list;
+        };
+        match self.page.cursor {
+            Cursor::Before(_) => ListOut {
+                prev_iterator: Some(format!("-{at}")),
+                ..list
+            },
+            _ => ListOut {
+                iterator: Some(at.to_string()),
+                ..list
+            },
+        }
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +163,7 @@ mod tests {
         let some = Slice {
             items: vec![AppId::MIN],
             more: false,
+            stopped: None,
         };
         let list = asked.envelope(&some, |id| *id, |id| Some(id.to_string()));
         assert!(list.data.is_empty() && !list.done && list.iterator.is_none());
@@ -155,6 +173,30 @@ mod tests {
             |id| Some(id.to_string()),
         );
         assert!(list.done);
+    }
+
+    #[test]
+    fn a_page_that_was_left_goes_on_where_it_was_left() {
+        let (row, left) = (AppId::from_bytes([9; 20]), AppId::from_bytes([5; 20]));
+        let slice = Slice {
+            items: vec![row],
+            more: true,
+            stopped: Some([5; 20]),
+        };
+        let list = |query: &str| {
+            let asked = paging(query).unwrap();
+            let list = asked.envelope(&slice, |id| *id, |id| Some(id.to_string()));
+            asked.going_on(list, slice.stopped.map(AppId::from_bytes))
+        };
+        let forth = list("order=descending");
+        assert_eq!(forth.iterator, Some(left.to_string()));
+        assert_eq!(forth.prev_iterator, Some(format!("-{row}")));
+        assert!(!forth.done);
+        let back = list(&format!("iterator=-{row}"));
+        assert_eq!(back.iterator, Some(row.to_string()));
+        assert_eq!(back.prev_iterator, Some(format!("-{left}")));
+        let none = list("limit=0");
+        assert!(none.iterator.is_none() && none.data.is_empty());
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct Slice<T> {
     pub items: Vec<T>,
     /// Whether rows follow the last one in the list's order. A [`Cursor::Before`] page is always followed by the row it came from.
     pub more: bool,
+    /// The key behind which to look on, where a list whose filter wants few rows was left before the page was full: in the
+    /// direction of the page, so that a [`Cursor::Before`] page is continued before it. Only lists by identifier are left.
+    pub stopped: Option<[u8; 20]>,
 }
 
 impl<T> Slice<T> {
@@ -40,6 +43,7 @@ impl<T> Slice<T> {
         Slice {
             items: self.items.into_iter().map(change).collect(),
             more: self.more,
+            stopped: self.stopped,
         }
     }
 }
@@ -49,6 +53,7 @@ impl<T> Default for Slice<T> {
         Self {
             items: Vec::new(),
             more: false,
+            stopped: None,
         }
     }
 }

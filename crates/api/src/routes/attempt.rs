@@ -14,7 +14,9 @@ use postrider_core::page::{Order, Slice};
 use postrider_core::ports::{
     AttemptFilter, AttemptScope, EndpointKey, HandOff, MessageKey, Partition, PortError, Until,
 };
-use postrider_core::{AppId, ChainId, Endpoint, EndpointId, MessageId, PairKey, Timestamp};
+use postrider_core::{
+    AppId, AttemptId, ChainId, Endpoint, EndpointId, MessageId, PairKey, Timestamp,
+};
 
 use super::Answered;
 use super::msg::find;
@@ -108,14 +110,16 @@ async fn list(
         true => messages_of(state, app, &found.items).await?,
         false => HashMap::new(),
     };
-    Ok(Reply::ok(&paging.envelope(
+    let list = paging.envelope(
         &found,
         |attempt| attempt.id,
         |attempt| {
             let message = messages.get(&attempt.message);
             Some(AttemptOut::new(attempt, message, with_content))
         },
-    )))
+    );
+    let at = found.stopped.map(AttemptId::from_bytes);
+    Ok(Reply::ok(&paging.going_on(list, at)))
 }
 
 fn class(text: &str) -> Option<u16> {

@@ -8,7 +8,7 @@ use http::StatusCode;
 use postrider_core::message::MessageRecord;
 use postrider_core::page::Order;
 use postrider_core::ports::{AppKey, MessageFilter, MessageKey};
-use postrider_core::{AppId, AppSnapshot, OrgId, Uid};
+use postrider_core::{AppId, AppSnapshot, MessageId, OrgId, Uid};
 use tokio::time::{Instant, sleep};
 
 use super::Answered;
@@ -117,11 +117,13 @@ pub(crate) async fn list(State(state): State<Shared>, app: InApp, query: Query) 
         .log
         .messages(app.id(), &filter, paging.page.clone())
         .await?;
-    Ok(Reply::ok(&paging.envelope(
+    let list = paging.envelope(
         &found,
         |record| record.event.message,
         |record| Some(MessageOut::of_record(record, with_content)),
-    )))
+    );
+    let at = found.stopped.map(MessageId::from_bytes);
+    Ok(Reply::ok(&paging.going_on(list, at)))
 }
 
 pub(crate) async fn get(

@@ -154,6 +154,7 @@ struct LetterScan {
 
 impl Scan for LetterScan {
     type Row = DeadLetter;
+    const MAY_STOP: bool = false;
 
     fn portion(
         &self,

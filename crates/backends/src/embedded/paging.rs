@@ -151,13 +151,28 @@ impl Walk {
         if self.turned {
             items.reverse();
         }
-        Slice { items, more }
+        Slice {
+            items,
+            more,
+            stopped: None,
+        }
+    }
+
+    /// The page, of the rows that were found before the walk was left behind `at`.
+    fn left<T>(&self, items: Vec<T>, at: [u8; 20]) -> Slice<T> {
+        Slice {
+            more: true,
+            stopped: Some(at),
+            ..self.slice(items)
+        }
     }
 }
 
 /// A list of which a filter wants some rows.
 pub(super) trait Scan: Send + Sync + 'static {
     type Row: Send + 'static;
+    /// Whether a page may be left before it is full: where one portion did not fill it.
+    const MAY_STOP: bool;
 
     /// Looks at up to `portion` rows from `walk.from()` on, and returns the wanted ones, up to `rows` of them.
     fn portion(
@@ -177,7 +192,7 @@ pub(super) struct Portion<T> {
     pub(super) last: Option<Value>,
 }
 
-/// Fills a page, however rare the wanted rows are, in reads that are short each.
+/// Fills a page, however rare the wanted rows are, in reads that are short each; or leaves it after the first, where it may.
 pub(super) async fn scan<S: Scan>(
     readers: &Readers,
     scan: S,
@@ -192,8 +207,18 @@ pub(super) async fn scan<S: Scan>(
         let portion = read.await?;
         found.extend(portion.found);
         match portion.last {
-            Some(last) if found.len() < walk.rows() => walk.from = last,
+            Some(last) if found.len() < walk.rows() => match key(&last) {
+                Some(at) if S::MAY_STOP => return Ok(walk.left(found, at)),
+                _ => walk.from = last,
+            },
             _ => return Ok(walk.slice(found)),
         }
+    }
+}
+
+fn key(value: &Value) -> Option<[u8; 20]> {
+    match value {
+        Value::Blob(bytes) => bytes.as_slice().try_into().ok(),
+        _ => None,
     }
 }

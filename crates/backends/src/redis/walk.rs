@@ -41,7 +41,20 @@ impl<K: Copy + Ord> Walk<K> {
         if self.turned {
             rows.reverse();
         }
-        Slice { items: rows, more }
+        Slice {
+            items: rows,
+            more,
+            stopped: None,
+        }
+    }
+
+    /// The page, of the rows that were found before the walk was left behind `at`.
+    pub(super) fn left<T>(&self, rows: Vec<T>, at: [u8; 20]) -> Slice<T> {
+        Slice {
+            more: true,
+            stopped: Some(at),
+            ..self.slice(rows)
+        }
     }
 
     /// The page, of all rows there are, in ascending order.

@@ -71,3 +71,60 @@ async fn a_list_between_two_times_misses_none_whose_identifier_is_older() {
         }
     }
 }
+
+/// A page that few rows pass is left, and goes on where it was left: all of them come, once, in both directions.
+#[tokio::test]
+async fn a_page_that_few_rows_pass_is_left_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = Embedded::open(dir.path(), Options::small()).unwrap();
+    let log = embedded.ports().log;
+    let mut wanted = Vec::new();
+    let mut records = Vec::new();
+    for number in 0..7_000_u32 {
+        let mut event = accepted(0, Duration::from_millis(number.into()));
+        if number % 1_500 == 0 {
+            event.tags = vec!["rare".to_owned()];
+            wanted.push(event.message);
+        }
+        records.push(LogRecord::Message(Arc::new(event).into()));
+    }
+    log.record(records).await.unwrap();
+    wanted.sort();
+    let filter = MessageFilter {
+        tag: Some("rare".to_owned()),
+        ..MessageFilter::default()
+    };
+    let list = async |cursor, order| {
+        let page = Page {
+            cursor,
+            limit: 10,
+            order,
+        };
+        let app = samples::event().app;
+        log.messages(app, &filter, page).await.unwrap()
+    };
+    for backwards in [false, true] {
+        let (mut found, mut pages) = (Vec::new(), 1);
+        let mut slice = if backwards {
+            list(Cursor::Before(MessageId::MAX), Order::Ascending).await
+        } else {
+            list(Cursor::Start, Order::Ascending).await
+        };
+        loop {
+            found.extend(slice.items.iter().map(|record| record.event.message));
+            let Some(at) = slice.stopped.map(MessageId::from_bytes) else {
+                break;
+            };
+            assert!(slice.more, "a page that was left is not the last");
+            let cursor = match backwards {
+                true => Cursor::Before(at),
+                false => Cursor::After(at),
+            };
+            slice = list(cursor, Order::Ascending).await;
+            pages += 1;
+        }
+        found.sort();
+        assert_eq!(found, wanted);
+        assert!(pages > 2, "{pages}");
+    }
+}

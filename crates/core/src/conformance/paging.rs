@@ -47,6 +47,7 @@ fn model<K: Ord + Clone>(keys: &[K], page: &Page<K>) -> Slice<K> {
     };
     Slice {
         more: range.end < list.len(),
+        stopped: None,
         items: list[range].to_vec(),
     }
 }

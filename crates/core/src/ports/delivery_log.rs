@@ -22,7 +22,8 @@ use crate::time::Timestamp;
 /// **Derived.** The log may be shed by age or size while deliveries go on. Lists show what is there.
 ///
 /// **Paging.** Rows that are inserted while somebody pages never make a page repeat or skip a row that was
-/// there when paging began.
+/// there when paging began. A list by a filter that few rows pass may be left before its page is full, even empty, where that
+/// would take long; the page says behind which row it goes on.
 #[async_trait]
 pub trait DeliveryLog: Probe {
     async fn record(&self, records: Vec<LogRecord>) -> Result<(), PortError>;

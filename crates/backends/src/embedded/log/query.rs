@@ -137,6 +137,7 @@ impl MessageScan {
 
 impl Scan for MessageScan {
     type Row = MessageRecord;
+    const MAY_STOP: bool = true;
 
     fn portion(
         &self,
@@ -208,6 +209,7 @@ fn in_class(status: u16, class: u16) -> bool {
 
 impl Scan for AttemptScan {
     type Row = AttemptRecord;
+    const MAY_STOP: bool = true;
 
     fn portion(
         &self,

@@ -4,6 +4,9 @@
 //! did not fill the page, so that an application with little in many hours costs few round trips. Within an hour rows
 //! are read in portions; a filter is applied to what was read.
 //!
+//! A page whose filter wants few rows is left when much was looked at for it ([`ENOUGH`]): whoever asked can go on where it
+//! ends.
+//!
 //! A list between two times leaves out hours that cannot have rows of that time. An hour's youngest row is known to the
 //! directory; that a row is older than its identifier happens only where clocks differ, so an hour counts from a
 //! little before its start.
@@ -34,6 +37,12 @@ const HOURS: usize = 16;
 const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
 /// Members of a list by endpoint that are read at a time where their outcomes were not wanted.
 const MEMBERS: usize = 2_048;
+/// What may be looked at in vain for a page, about 10 ms' worth. A message counts as one.
+const ENOUGH: usize = 1_000;
+/// An attempt's record is behind its message's.
+const RECORD_OF_ATTEMPT: usize = 4;
+/// Members of a list by endpoint that take as long as a message.
+const MEMBERS_FOR_ONE: usize = 12;
 /// By how much clocks of those who record may differ.
 const CLOCKS_APART: Duration = Duration::from_secs(3600);
 
@@ -48,9 +57,12 @@ impl RedisLog {
         let from = walk.from.map(|id| id.created_at());
         let hours = self.hours(app).await?;
         let hours = on_the_way(hours, from, walk.descending, filter.after, filter.before);
-        let look = |hour| self.messages_in(Period { app, hour }, filter, walk);
-        let rows = self.in_hours(hours, walk.wanted(), look).await?;
-        Ok(walk.slice(rows))
+        let look = |hour, enough| self.messages_in(Period { app, hour }, filter, walk, enough);
+        let (rows, left) = self.search(hours, walk.wanted(), look).await?;
+        Ok(match left {
+            Some(at) => walk.left(rows, at),
+            None => walk.slice(rows),
+        })
     }
 
     async fn messages_in(
@@ -58,12 +70,13 @@ impl RedisLog {
         period: Period,
         filter: &MessageFilter,
         walk: Walk<MessageId>,
-    ) -> std::result::Result<Vec<MessageRecord>, PortError> {
+        enough: usize,
+    ) -> std::result::Result<Looked<MessageRecord>, PortError> {
         let keys = period.keys(self.server.space());
         // A message and its trail.
         let portion = (2 * walk.wanted()).clamp(*ROWS.start(), *ROWS.end());
         let mut from = walk.from.map(|id| id.as_bytes().to_vec());
-        let mut rows = Vec::new();
+        let mut looked = Looked::default();
         loop {
             let command = members(
                 keys.records(),
@@ -78,13 +91,20 @@ impl RedisLog {
             let last = last.transpose().map_err(corrupt)?;
             let found = messages(found).map_err(corrupt)?;
             let found = self.resolve_messages(period, found).await?;
-            rows.extend(
-                found
-                    .into_iter()
-                    .filter(|row| wants_message(filter, &row.event)),
-            );
-            if count < portion || rows.len() >= walk.wanted() {
-                return Ok(rows);
+            looked.cost += found.len();
+            let found = found.into_iter();
+            let wanted = found.filter(|row| wants_message(filter, &row.event));
+            looked.keep(wanted.collect(), 1);
+            // In the middle of what a message has there is no row to go on behind; at the hour's end it is behind its last one.
+            let is_whole = count < portion;
+            let row = last.as_deref().and_then(|last| row_of(last, is_whole));
+            looked.last = row.or(looked.last);
+            if is_whole || looked.rows.len() >= walk.wanted() {
+                return Ok(looked);
+            }
+            if looked.cost >= enough && row.is_some() {
+                looked.is_left = true;
+                return Ok(looked);
             }
             from = last;
         }
@@ -101,9 +121,13 @@ impl RedisLog {
         let from = walk.from.map(|id| id.created_at());
         let hours = self.hours(app).await?;
         let hours = on_the_way(hours, from, walk.descending, filter.after, filter.before);
-        let look = |hour| self.attempts_at(Period { app, hour }, endpoint, filter, walk);
-        let rows = self.in_hours(hours, walk.wanted(), look).await?;
-        Ok(walk.slice(rows))
+        let look =
+            |hour, enough| self.attempts_at(Period { app, hour }, endpoint, filter, walk, enough);
+        let (rows, left) = self.search(hours, walk.wanted(), look).await?;
+        Ok(match left {
+            Some(at) => walk.left(rows, at),
+            None => walk.slice(rows),
+        })
     }
 
     async fn attempts_at(
@@ -112,26 +136,35 @@ impl RedisLog {
         endpoint: EndpointId,
         filter: &AttemptFilter,
         walk: Walk<AttemptId>,
-    ) -> std::result::Result<Vec<AttemptRecord>, PortError> {
+        enough: usize,
+    ) -> std::result::Result<Looked<AttemptRecord>, PortError> {
         let mut portion = walk.wanted().clamp(*ROWS.start(), *ROWS.end());
         let mut from = walk.from;
-        let mut rows = Vec::new();
+        let mut looked = Looked::default();
         loop {
             let listed = self.listed(period, endpoint, from, walk.descending, portion);
             let listed = listed.await?;
             let named = listed.iter().filter(|row| row.may_be_wanted(filter));
             let named: Vec<_> = named.map(|row| (row.attempt, row.message)).collect();
+            looked.cost += (listed.len() - named.len()) / MEMBERS_FOR_ONE;
             for named in named.chunks(*ROWS.end()) {
-                if rows.len() < walk.wanted() {
+                if looked.rows.len() < walk.wanted() {
+                    looked.cost += RECORD_OF_ATTEMPT * named.len();
                     let found = self.attempts_named(period.app, named).await?;
                     let here = found.into_iter().filter(|row| row.endpoint == endpoint);
-                    rows.extend(here.filter(|row| wants_attempt(filter, row)));
+                    let wanted = here.filter(|row| wants_attempt(filter, row));
+                    looked.keep(wanted.collect(), RECORD_OF_ATTEMPT);
                 }
             }
-            if listed.len() < portion || rows.len() >= walk.wanted() {
-                return Ok(rows);
-            }
             from = listed.last().map(|row| row.attempt);
+            looked.last = from.map(|id| *id.as_bytes()).or(looked.last);
+            if listed.len() < portion || looked.rows.len() >= walk.wanted() {
+                return Ok(looked);
+            }
+            if looked.cost >= enough {
+                looked.is_left = true;
+                return Ok(looked);
+            }
             if named.is_empty() {
                 portion = MEMBERS;
             }
@@ -155,6 +188,36 @@ impl RedisLog {
         found.map_err(corrupt)
     }
 
+    /// Looks into hours, in their order, until there are `wanted` rows or enough was looked at: then behind which row to go on.
+    async fn search<T, F>(
+        &self,
+        hours: Vec<Hour>,
+        wanted: usize,
+        look: impl Fn(Hour, usize) -> F,
+    ) -> std::result::Result<(Vec<T>, Option<[u8; 20]>), PortError>
+    where
+        F: Future<Output = std::result::Result<Looked<T>, PortError>>,
+    {
+        let mut hours = VecDeque::from(hours);
+        let mut all = Looked::default();
+        let mut some = 1;
+        while all.rows.len() < wanted && !all.is_left && !hours.is_empty() {
+            if all.cost >= ENOUGH && all.last.is_some() {
+                all.is_left = true;
+                break;
+            }
+            let next: Vec<Hour> = hours.drain(..some.min(hours.len())).collect();
+            let enough = ENOUGH.saturating_sub(all.cost).div_ceil(next.len());
+            let looks = next.into_iter().map(|hour| look(hour, enough));
+            let found = try_join_all(looks).await?;
+            found.into_iter().for_each(|hour| all.go_on(hour, wanted));
+            some = (some * 2).min(HOURS);
+        }
+        let left = all.last.filter(|_| all.is_left);
+        all.rows.truncate(wanted);
+        Ok((all.rows, left))
+    }
+
     /// Looks into hours, in their order, until there are `wanted` rows: into one, then into several at a time.
     pub(super) async fn in_hours<T, F>(
         &self,
@@ -176,6 +239,47 @@ impl RedisLog {
         }
         rows.truncate(wanted);
         Ok(rows)
+    }
+}
+
+/// What was looked at, and what of it is wanted.
+struct Looked<T> {
+    rows: Vec<T>,
+    /// Of what was not wanted, in messages.
+    cost: usize,
+    /// The last row that was looked at.
+    last: Option<[u8; 20]>,
+    /// More may follow, and the page is not full.
+    is_left: bool,
+}
+
+impl<T> Default for Looked<T> {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            cost: 0,
+            last: None,
+            is_left: false,
+        }
+    }
+}
+
+impl<T> Looked<T> {
+    /// These were wanted, each of which counted for `cost`.
+    fn keep(&mut self, wanted: Vec<T>, cost: usize) {
+        self.cost -= cost * wanted.len();
+        self.rows.extend(wanted);
+    }
+
+    /// What comes behind in the list's order. Behind a place where it was left, nothing does.
+    fn go_on(&mut self, behind: Self, wanted: usize) {
+        self.cost += behind.cost;
+        if self.is_left || self.rows.len() >= wanted {
+            return;
+        }
+        self.rows.extend(behind.rows);
+        self.last = behind.last.or(self.last);
+        self.is_left = behind.is_left && self.rows.len() < wanted;
     }
 }
 
@@ -236,6 +340,14 @@ fn behind(member: &[u8], descending: bool) -> Result<Vec<u8>> {
     })
 }
 
+/// The message of what [`behind`] returned, where all of it was looked at.
+fn row_of(behind: &[u8], is_whole: bool) -> Option<[u8; 20]> {
+    match is_whole {
+        true => behind.first_chunk().copied(),
+        false => behind.try_into().ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,6 +360,37 @@ mod tests {
 
     fn numbers(hours: Vec<Hour>) -> Vec<u32> {
         hours.into_iter().map(|hour| hour.0).collect()
+    }
+
+    fn looked(rows: &[u8], last: u8, is_left: bool) -> Looked<u8> {
+        Looked {
+            rows: rows.to_vec(),
+            cost: 10,
+            last: Some([last; 20]),
+            is_left,
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_a_place_where_a_list_was_left_is_not_part_of_the_page() {
+        let mut all = Looked::default();
+        for hour in [
+            looked(&[1], 2, false),
+            looked(&[3], 4, true),
+            looked(&[5], 6, false),
+        ] {
+            all.go_on(hour, 10);
+        }
+        assert_eq!((all.rows, all.last), (vec![1, 3], Some([4; 20])));
+        assert!(all.is_left && all.cost == 30, "all of it took time");
+    }
+
+    #[test]
+    fn a_full_page_was_not_left() {
+        let mut all = Looked::default();
+        all.go_on(looked(&[1, 2], 3, true), 2);
+        all.go_on(looked(&[4], 5, true), 2);
+        assert_eq!((all.rows, all.is_left), (vec![1, 2], false));
     }
 
     #[test]

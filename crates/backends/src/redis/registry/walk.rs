@@ -103,6 +103,10 @@ impl Walk {
         if self.turned {
             items.reverse();
         }
-        Slice { items, more }
+        Slice {
+            items,
+            more,
+            stopped: None,
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use postrider_backends::redis::{LogOptions, RedisLog};
-use postrider_core::id::{AppId, EndpointId, MessageId};
+use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
 use postrider_core::message::MessageRecord;
 use postrider_core::page::{Cursor, Order, Page};
 use postrider_core::ports::{
@@ -258,5 +258,96 @@ async fn messages_with_long_trails_are_listed_in_every_order() {
             let seen = messages_of(&log, app, order, limit).await;
             assert_eq!(seen, in_order(&messages, order), "{order:?} {limit}");
         }
+    }
+}
+
+/// A page that few rows pass is left, and goes on where it was left: all of them come, once, in every direction.
+#[tokio::test]
+async fn a_page_that_few_rows_pass_is_left_and_goes_on() {
+    let log = a_log(Kind::Single);
+    let (app, endpoint) = (an_app(), an_endpoint());
+    let (mut messages, mut attempts) = (Vec::new(), Vec::new());
+    for number in 0..3_000_u32 {
+        // Over three hours; the last one has few.
+        let at = NOW + HOUR * (number / 1_400) + Duration::from_millis(number.into());
+        let message = a_message(app, at, noise(20));
+        let mut attempt = an_attempt(&message, endpoint, at);
+        if number % 700 == 0 {
+            (attempt.succeeded, attempt.status_code) = (false, 503);
+            messages.push(message.event.message);
+            attempts.push(attempt.id);
+        }
+        let mut event = (*message.event).clone();
+        event
+            .tags
+            .extend((number % 700 == 0).then(|| "rare".to_owned()));
+        let message = MessageRecord::from(Arc::new(event));
+        let records = vec![LogRecord::Message(message), LogRecord::Attempt(attempt)];
+        log.record(records).await.unwrap();
+    }
+    let rare = MessageFilter {
+        tag: Some("rare".to_owned()),
+        ..MessageFilter::default()
+    };
+    let failed = AttemptFilter {
+        status_class: Some(500),
+        ..AttemptFilter::default()
+    };
+    let scope = AttemptScope::Endpoint(endpoint);
+    for order in ORDERS {
+        for backwards in [false, true] {
+            let (mut seen, pages) =
+                walk_on(order, backwards, MessageId::from_bytes, async |page| {
+                    let slice = log.messages(app, &rare, page).await.unwrap();
+                    let ids = slice.items.iter().map(|row| row.event.message);
+                    (ids.collect(), slice.stopped)
+                })
+                .await;
+            seen.sort_unstable();
+            assert_eq!(seen, in_order(&messages, Order::Ascending));
+            assert!(pages > 2, "{pages}");
+            let (mut seen, _) = walk_on(order, backwards, AttemptId::from_bytes, async |page| {
+                let slice = log.attempts(app, scope, &failed, page).await.unwrap();
+                let ids = slice.items.iter().map(|row| row.id);
+                (ids.collect(), slice.stopped)
+            })
+            .await;
+            seen.sort_unstable();
+            attempts.sort_unstable();
+            assert_eq!(seen, attempts);
+        }
+    }
+}
+
+/// From one end to the other by where pages were left, none of which fills; and how many there were.
+async fn walk_on<K: Copy>(
+    order: Order,
+    backwards: bool,
+    key: impl Fn([u8; 20]) -> K,
+    fetch: impl AsyncFn(Page<K>) -> (Vec<K>, Option<[u8; 20]>),
+) -> (Vec<K>, usize) {
+    let end = match order {
+        Order::Ascending => [0xff; 20],
+        Order::Descending => [0; 20],
+    };
+    let mut cursor = match backwards {
+        true => Cursor::Before(key(end)),
+        false => Cursor::Start,
+    };
+    let (mut seen, mut pages) = (Vec::new(), 0);
+    loop {
+        let (rows, stopped) = fetch(Page {
+            cursor,
+            limit: 10,
+            order,
+        })
+        .await;
+        seen.extend(rows);
+        pages += 1;
+        cursor = match stopped.map(&key) {
+            Some(at) if backwards => Cursor::Before(at),
+            Some(at) => Cursor::After(at),
+            None => return (seen, pages),
+        };
     }
 }
