@@ -1,8 +1,11 @@
 //! The loop that takes work: as much as there is room for, and no more.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use futures_util::poll;
 use postrider_core::ports::{Leased, Pack};
 use postrider_core::time::Timestamp;
 use tracing::{info, warn};
@@ -11,8 +14,9 @@ use crate::context::Context;
 use crate::held::{Load, Totals};
 use crate::pack;
 
-/// Packs taken per call, so that the bound on bytes is looked at often enough.
-const BATCH: usize = 64;
+/// Packs that may have been taken and not begun on. What a pack holds counts nowhere before: a few, so that bounds are looked
+/// at often enough.
+const BATCH: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The wall clock is looked at this often: it may be set forward, or go on while the machine sleeps, and timers do not.
@@ -26,6 +30,7 @@ pub(crate) async fn run(context: Arc<Context>) {
         if room == 0 {
             tokio::select! {
                 () = context.room.notified() => {}
+                () = context.crowd.thinned.notified() => {}
                 () = context.stopping.cancelled() => {}
             }
             continue;
@@ -74,19 +79,29 @@ async fn registry_seen(context: &Context) {
 
 fn room(context: &Context) -> usize {
     let Totals { packs, bytes, .. } = context.held.totals();
-    if bytes >= context.config.prefetch_bytes {
+    if bytes >= context.config.prefetch_bytes || context.crowd.is_there() {
         return 0;
     }
-    context.config.prefetch.saturating_sub(packs).min(BATCH)
+    let unbegun = context.unbegun.load(Relaxed);
+    let room = context.config.prefetch.saturating_sub(packs);
+    room.min(BATCH.saturating_sub(unbegun))
 }
 
 fn spawn(context: &Arc<Context>, leased: Leased) {
     for pack in leased.packs {
         let hold = Hold::new(context, &pack);
+        let unbegun = Unbegun::new(context);
         let context = Arc::clone(context);
         context.packs.clone().spawn(async move {
-            pack::run(&context, pack, &hold.load).await;
-            drop(hold);
+            // Ends after the work, which looks at it.
+            let hold = hold;
+            let mut work = pin!(pack::run(&context, pack, &hold.load));
+            // As far as it comes without waiting: from there on its requests wait for their turn.
+            let at_once = poll!(work.as_mut());
+            drop(unbegun);
+            if at_once.is_pending() {
+                work.await;
+            }
         });
     }
 }
@@ -110,6 +125,23 @@ async fn sleep(context: &Context, pause: Duration) {
     tokio::select! {
         () = tokio::time::sleep(pause) => {}
         () = context.stopping.cancelled() => {}
+    }
+}
+
+/// Counts a pack as not begun on.
+struct Unbegun(Arc<Context>);
+
+impl Unbegun {
+    fn new(context: &Arc<Context>) -> Self {
+        context.unbegun.fetch_add(1, Relaxed);
+        Self(Arc::clone(context))
+    }
+}
+
+impl Drop for Unbegun {
+    fn drop(&mut self) {
+        self.0.unbegun.fetch_sub(1, Relaxed);
+        self.0.room.notify_one();
     }
 }
 

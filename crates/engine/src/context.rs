@@ -1,6 +1,7 @@
 //! What every part of the engine shares.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use postrider_core::ports::Ports;
@@ -12,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::acker::Acker;
 use crate::config::EngineConfig;
+use crate::crowd::Crowd;
 use crate::gate::Gate;
 use crate::held::Held;
 use crate::metrics::Metrics;
@@ -53,10 +55,13 @@ pub(crate) struct Context {
     /// One permit per request under way.
     pub(crate) slots: Semaphore,
     pub(crate) starts: Starts,
+    pub(crate) crowd: Crowd,
     pub(crate) held: Held,
     /// The packs being worked on.
     pub(crate) packs: TaskTracker,
-    /// Told whenever a pack has been let go.
+    /// Packs that were taken, and that nobody has begun on.
+    pub(crate) unbegun: AtomicUsize,
+    /// Told whenever a pack has been let go, or begun on.
     pub(crate) room: Notify,
     /// No new work from now on; what waits for a slot is handed off.
     pub(crate) stopping: CancellationToken,
@@ -88,6 +93,7 @@ impl Context {
         Ok(Self {
             slots: Semaphore::new(parts.config.slots),
             starts: Starts::default(),
+            crowd: Crowd::default(),
             ports: parts.ports,
             cache: parts.cache,
             clock: parts.clock,
@@ -99,6 +105,7 @@ impl Context {
             untried: Untried::default(),
             prepared: PreparedEndpoints::default(),
             packs: TaskTracker::new(),
+            unbegun: AtomicUsize::new(0),
             room: Notify::new(),
             stopping: CancellationToken::new(),
             cut_off: CancellationToken::new(),

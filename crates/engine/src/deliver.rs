@@ -77,10 +77,10 @@ pub(crate) async fn run(
         }
     };
     let place = async {
-        (
-            context.starts.one_more().await,
-            context.slots.acquire().await,
-        )
+        let waits = context.crowd.join();
+        let start = context.starts.one_more().await;
+        drop(waits);
+        (start, context.slots.acquire().await)
     };
     let place = tokio::select! {
         biased;
@@ -115,6 +115,7 @@ pub(crate) async fn run(
     drop(under_way);
     pass.finish(begun, &reply);
     drop(place);
+    let _waits = context.crowd.join();
     settle(
         context,
         &Made {

@@ -16,6 +16,7 @@ mod acker;
 mod config;
 mod consume;
 mod context;
+mod crowd;
 mod dead;
 mod deliver;
 mod gate;
