@@ -63,7 +63,10 @@ impl RedisLog {
         let mut answers = answers.into_iter();
         for row in rows {
             let own: Vec<Value> = answers.by_ref().take(row.costs.len() + 1).collect();
-            *grown.entry(row.portion.period.hour).or_default() += row.grown(&own);
+            // Where nothing was written, what is told of the rest holds for all.
+            if own.iter().any(|answer| matches!(answer, Value::Int(_))) {
+                *grown.entry(row.portion.period.hour).or_default() += row.grown(&own);
+            }
             if !row.is_stored(&own) {
                 left.push(row.portion);
             }
