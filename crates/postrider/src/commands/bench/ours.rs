@@ -160,6 +160,8 @@ impl Ours {
             })
             .map(|(_, made)| made);
         let applications: Vec<String> = made.try_collect().await?;
+        // In the order of their numbers: several were made at a time.
+        self.applications.lock().clone_from(&applications);
         let mut pids = Vec::new();
         for node in &self.nodes {
             let pid = node.child.id();
