@@ -5,10 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
+use crate::round::LOOK_AT_MEMORY;
 use crate::site::Site;
-use crate::usage;
-
-const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
 
 /// A process that had nothing to do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,16 +21,13 @@ pub struct Idle {
 
 /// Looks on for `time`.
 pub async fn look_on(site: &Site, time: Duration) -> Vec<Idle> {
-    let cpu = || site.pids.iter().map(|(_, pid)| usage::cpu_seconds(*pid));
-    let (begun, before) = (Instant::now(), cpu().collect::<Vec<_>>());
+    let (begun, before) = (Instant::now(), site.cpu());
     let mut most = vec![0; site.pids.len()];
     while begun.elapsed() < time {
-        for (most, (_, pid)) in most.iter_mut().zip(&site.pids) {
-            *most = usage::memory_kib(*pid).max(*most);
-        }
+        site.look_at_memory(&mut most);
         sleep(LOOK_AT_MEMORY.min(time.saturating_sub(begun.elapsed()))).await;
     }
-    let (took, after) = (begun.elapsed(), cpu());
+    let (took, after) = (begun.elapsed(), site.cpu());
     let cpu = before.into_iter().zip(after);
     let of_each = site.pids.iter().zip(cpu.zip(most));
     of_each

@@ -16,10 +16,9 @@ use crate::load::Plan;
 use crate::rows::{self, Received, Sent};
 use crate::site::{LoadEnd, Part, Process, Site};
 use crate::subscriber::Counters;
-use crate::usage;
 
 const LOOK: Duration = Duration::from_millis(20);
-const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
 /// What comes again comes soon.
 const DUPLICATES: Duration = Duration::from_millis(200);
 
@@ -117,7 +116,7 @@ impl Ground<'_> {
     ) -> anyhow::Result<Backlog> {
         let mut under_way = self.begin(site, plan, subscriber).await?;
         let end = self.accepted(&mut under_way.load).await?;
-        under_way.before = cpu(site);
+        under_way.before = site.cpu();
         let released = clock::now();
         release().await?;
         let memory = self.watch(site, &under_way).await?;
@@ -137,7 +136,7 @@ impl Ground<'_> {
         self.ask(subscriber, "reset").await?;
         let counted = self.counters(subscriber).await?;
         let (file, patience) = (self.dir.join("sent"), plan.patience);
-        let before = cpu(site);
+        let before = site.cpu();
         let part = Part::Load {
             plan,
             rows: file.clone(),
@@ -177,7 +176,7 @@ impl Ground<'_> {
         let sent: Vec<Sent> = rows::read(&std::fs::read(&under_way.file)?)?;
         sleep(DUPLICATES).await;
         let received: Vec<Received> = rows::read(&self.ask(address, "rows").await?)?;
-        let after = cpu(site);
+        let after = site.cpu();
         let counters = self.counters(address).await?.since(under_way.counted);
         let figures = Figures::of(&sent, &received, &site.endpoints, |number| {
             site.fan_out(number)
@@ -219,9 +218,7 @@ impl Ground<'_> {
             let is_over = count >= wanted || begun.elapsed() > patience;
             if is_over || looked.is_none_or(|last| last.elapsed() > LOOK_AT_MEMORY) {
                 looked = Some(Instant::now());
-                for (most, (_, pid)) in most.iter_mut().zip(&site.pids) {
-                    *most = usage::memory_kib(*pid).max(*most);
-                }
+                site.look_at_memory(&mut most);
                 (self.progress)(count, wanted);
             }
             if is_over {
@@ -247,9 +244,4 @@ impl Ground<'_> {
         let answer = self.client.get(url).send().await?.error_for_status()?;
         Ok(answer.bytes().await?.into())
     }
-}
-
-fn cpu(site: &Site) -> Vec<f64> {
-    let pids = site.pids.iter();
-    pids.map(|(_, pid)| usage::cpu_seconds(*pid)).collect()
 }

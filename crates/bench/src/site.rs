@@ -11,6 +11,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::usage;
+
 const START: Duration = Duration::from_secs(20);
 
 /// What a process of the bench is started as; it is told by its standard input, in JSON.
@@ -169,5 +171,18 @@ impl Site {
     #[must_use]
     pub fn fan_out(&self, number: u32) -> u32 {
         self.fan_outs[number as usize % self.fan_outs.len()]
+    }
+
+    /// CPU time that each of its processes has used so far, in seconds.
+    pub(crate) fn cpu(&self) -> Vec<f64> {
+        let pids = self.pids.iter();
+        pids.map(|(_, pid)| usage::cpu_seconds(*pid)).collect()
+    }
+
+    /// Raises `most` to what each of its processes takes now, in KiB.
+    pub(crate) fn look_at_memory(&self, most: &mut [u64]) {
+        for (most, (_, pid)) in most.iter_mut().zip(&self.pids) {
+            *most = usage::memory_kib(*pid).max(*most);
+        }
     }
 }

@@ -264,7 +264,7 @@ impl Portion<'_> {
 
     /// Whether it can be stored without looking at what is there.
     pub(super) fn is_simple(&self, retention: Duration) -> bool {
-        self.messages.iter().all(Whole::is_simple) && self.ends(retention).is_empty()
+        self.messages.iter().all(Whole::is_simple) && self.ending(retention).next().is_none()
     }
 
     pub(super) fn event_ids(&self) -> Vec<[u8; 28]> {
@@ -279,12 +279,14 @@ impl Portion<'_> {
     }
 
     /// Payloads that end before their record may have gone.
-    pub(super) fn ends(&self, retention: Duration) -> Vec<(Timestamp, MessageId)> {
+    pub(super) fn ending(
+        &self,
+        retention: Duration,
+    ) -> impl Iterator<Item = (Timestamp, MessageId)> {
         let gone = self.period.hour.end() + retention + SPARE;
         self.messages()
-            .filter(|message| message.has_payload && message.event.payload_until < gone)
+            .filter(move |message| message.has_payload && message.event.payload_until < gone)
             .map(|message| (message.event.payload_until, message.event.message))
-            .collect()
     }
 }
 

@@ -190,7 +190,7 @@ impl RedisLog {
         list.add_members(portion.attempts.iter().copied());
         list.add_members(portion.event_ids());
         list.add_members(packed.take_new());
-        let ends = portion.ends(self.options.retention);
+        let ends: Vec<_> = portion.ending(self.options.retention).collect();
         list.count(ends.len());
         for (until, id) in ends {
             list.add(until.as_millis().to_string().as_bytes());
@@ -206,8 +206,8 @@ impl RedisLog {
         command.arg(period::ends(self.server.space())).arg("LT");
         let mut any = false;
         for portion in portions {
-            let ends = portion.ends(self.options.retention);
-            if let Some(first) = ends.iter().map(|(until, _)| until).min() {
+            let ends = portion.ending(self.options.retention);
+            if let Some(first) = ends.map(|(until, _)| until).min() {
                 command.arg(first.as_millis()).arg(&portion.period.name());
                 any = true;
             }
