@@ -1,6 +1,7 @@
 //! One kind of record, written in batches by one task.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -135,7 +136,7 @@ impl<T: Clone + Send + 'static> Task<T> {
             };
             if !ended && !batch.is_empty() && !self.is_behind() {
                 let moment = self.kind.linger;
-                linger(moment, BATCH, &mut queue, &mut batch, &closing).await;
+                linger(moment, BATCH, &mut queue, &mut batch, pending(), &closing).await;
             }
             let waiting = self.keep(&mut batch);
             // A store that is away is not asked once more for each outcome.
