@@ -351,6 +351,11 @@ impl PackedPortion {
         std::mem::take(&mut self.new)
     }
 
+    /// What is kept apart, by field.
+    pub(super) fn take_apart(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        std::mem::take(&mut self.large)
+    }
+
     pub(super) fn add_rest_to(self, list: &mut List) {
         list.count(self.large.len());
         for (field, bytes) in self.large {
@@ -368,17 +373,9 @@ impl PackedPortion {
 }
 
 impl Whole<'_> {
-    /// Whether all of it is new members, and nothing of it is kept apart.
+    /// Whether all of it is new, so that nothing of it is to be compared.
     fn is_simple(&self) -> bool {
-        let is_inline = |message: &&MessageRecord| {
-            self.accepted && message.event.payload.len() <= message::LARGEST_INLINE
-        };
-        self.record.as_ref().is_none_or(is_inline)
-            && self.entries.iter().all(|entry| match entry {
-                Entry::Attempt(attempt, _) => attempt.response.len() <= trail::LARGEST_INLINE,
-                Entry::State(_) => false,
-            })
-            && self.entries.iter().all(is_first)
+        (self.record.is_none() || self.accepted) && self.entries.iter().all(is_first)
     }
 }
 

@@ -83,6 +83,11 @@ impl RedisLog {
         let mut common = Common::default();
         let mut packed = PackedPortion::new(portion, &mut common)?;
         let mut costs = Vec::new();
+        for (field, bytes) in packed.take_apart() {
+            costs.push(cost(bytes.len()));
+            let command = pipeline.cmd("HSETNX").arg(keys.apart());
+            command.arg(field).arg(bytes);
+        }
         let mut add = |key: &[u8], members: Vec<&[u8]>| {
             if members.is_empty() {
                 return;
