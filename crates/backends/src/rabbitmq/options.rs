@@ -44,8 +44,11 @@ pub struct Prefetch {
     pub events: u16,
     /// Each of the 8 shards of work that comes again.
     pub retry: u16,
-    /// Each of the 8 queues of large payloads (one pack is one event there, of up to the largest payload accepted).
+    /// Each of the 4 queues of new events with large payloads. One pack is one event there, of up to the largest payload
+    /// accepted, so this bounds memory, while few packs let a queue yield nothing for as long as they are being settled.
     pub large: u16,
+    /// Each of the 4 queues of large payloads that come again.
+    pub large_retry: u16,
     /// Dead letters to be filed.
     pub dead: u16,
 }
@@ -55,11 +58,16 @@ impl Default for Prefetch {
         Self {
             events: 512,
             retry: 128,
-            large: 16,
+            large: 48,
+            large_retry: 16,
             dead: 64,
         }
     }
 }
+
+/// The client keeps room for 64 frames of each connection, all of it touched: with the usual 128 KiB that is 8 MiB, most of what
+/// an idle worker takes. Larger messages go in several frames.
+const FRAME_MAX: u32 = 32 * 1024;
 
 /// A text that does not name a RabbitMQ server, or the nodes of one cluster. Never repeats it: it may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +131,7 @@ impl Address {
         }
         let seconds = u16::try_from(options.heartbeat.as_secs()).unwrap_or(u16::MAX);
         uri.query.heartbeat.get_or_insert(seconds.max(1));
+        uri.query.frame_max.get_or_insert(FRAME_MAX);
         Ok(Self { uri })
     }
 
@@ -190,10 +199,10 @@ mod tests {
             parse("amqps://mq.example").unwrap().uri.authority.port,
             5671
         );
-        assert_eq!(
-            parse("amqp://mq?heartbeat=3").unwrap().uri.query.heartbeat,
-            Some(3)
-        );
+        let query = |url| parse(url).unwrap().uri.query;
+        assert_eq!(query("amqp://mq?heartbeat=3").heartbeat, Some(3));
+        assert_eq!(query("amqp://mq").frame_max, Some(FRAME_MAX));
+        assert_eq!(query("amqp://mq?frame_max=65536").frame_max, Some(65536));
     }
 
     #[test]

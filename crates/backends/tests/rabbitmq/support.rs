@@ -62,6 +62,7 @@ impl Place {
             prefetch: Prefetch {
                 // Cases hold more packs that cannot be shared than a process should hold large payloads.
                 large: 128,
+                large_retry: 128,
                 ..Prefetch::default()
             },
             ..Options::default()

@@ -303,7 +303,8 @@ pub(in super::super) fn windows(options: Prefetch) -> Vec<Window> {
 /// Never 0, which would mean without a bound.
 fn prefetch(source: Source, prefetch: Prefetch) -> u16 {
     let wanted = match source {
-        Source::Events(Key::Large(_)) | Source::Retry(Key::Large(_)) => prefetch.large,
+        Source::Events(Key::Large(_)) => prefetch.large,
+        Source::Retry(Key::Large(_)) => prefetch.large_retry,
         Source::Events(_) => prefetch.events,
         Source::Retry(_) => prefetch.retry,
         Source::Dead => prefetch.dead,
