@@ -1,16 +1,20 @@
 //! Consume, sign, POST, acknowledge.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, LongLongUInt as Tag};
 use postrider_signature::{SigningKey, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign_all};
 
 use super::{QUEUE, connect, declare};
+use tokio::sync::mpsc;
+
 use crate::clock;
 
 /// Requests under way at a time.
@@ -58,21 +62,39 @@ pub async fn run(
             none,
         )
         .await?;
+    let (done, tags) = mpsc::channel(2 * usize::from(PREFETCH));
+    tokio::spawn(acknowledge(channel, tags));
     ready();
     while let Some(delivery) = deliveries.next().await {
-        let (delivery, sender) = (delivery?, Arc::clone(&sender));
-        tokio::spawn(async move { sender.deliver(delivery).await });
+        let (delivery, sender, done) = (delivery?, Arc::clone(&sender), done.clone());
+        tokio::spawn(async move { sender.deliver(delivery, done).await });
     }
     anyhow::bail!("the queue was deleted")
 }
 
+/// One acknowledgement for all up to the first that is still under way.
+async fn acknowledge(channel: Channel, mut tags: mpsc::Receiver<Tag>) -> anyhow::Result<()> {
+    let (mut done, mut last, mut some) = (BTreeSet::new(), 0, Vec::new());
+    while tags.recv_many(&mut some, PREFETCH.into()).await > 0 {
+        done.extend(some.drain(..));
+        let before = last;
+        while done.remove(&(last + 1)) {
+            last += 1;
+        }
+        if last > before {
+            let all = BasicAckOptions { multiple: true };
+            channel.basic_ack(last, all).await?;
+        }
+    }
+    Ok(())
+}
+
 impl Sender {
     /// What fails is not acknowledged, and so seen as lost: there are no retries here.
-    async fn deliver(&self, delivery: Delivery) -> anyhow::Result<()> {
-        let acker = delivery.acker.clone();
+    async fn deliver(&self, delivery: Delivery, done: mpsc::Sender<Tag>) -> anyhow::Result<()> {
+        let tag = delivery.delivery_tag;
         self.post(delivery).await?;
-        acker.ack(BasicAckOptions::default()).await?;
-        Ok(())
+        Ok(done.send(tag).await?)
     }
 
     async fn post(&self, delivery: Delivery) -> anyhow::Result<()> {
