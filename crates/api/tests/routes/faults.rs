@@ -8,8 +8,9 @@ use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
 use postrider_core::message::{Item, MessageRecord};
 use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{
-    AttemptFilter, AttemptScope, Broker, BrokerCapabilities, DeliveryLog, Depth, Destination,
-    HandOff, Leased, LogRecord, MessageFilter, MessageKey, Pack, PortError, Probe, Receipt, Window,
+    AttemptFilter, AttemptScope, Attempted, AttemptedFilter, Broker, BrokerCapabilities,
+    DeliveryLog, Depth, Destination, HandOff, Leased, LogRecord, MessageFilter, MessageKey, Pack,
+    PortError, Probe, Receipt, Tally, Window,
 };
 use postrider_core::{AttemptRecord, Timestamp};
 use tokio::sync::Semaphore;
@@ -246,6 +247,35 @@ impl DeliveryLog for ShutLog {
         page: Page<EndpointId>,
     ) -> Result<Slice<Destination>, PortError> {
         self.inner.destinations(app, message, page).await
+    }
+
+    async fn attempted(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        filter: &AttemptedFilter,
+        page: Page<MessageId>,
+    ) -> Result<Slice<Attempted>, PortError> {
+        self.inner.attempted(app, endpoint, filter, page).await
+    }
+
+    async fn tally(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Tally, PortError> {
+        self.inner.tally(app, endpoint, from, until).await
+    }
+
+    async fn expunge_response(
+        &self,
+        app: AppId,
+        message: MessageId,
+        attempt: AttemptId,
+    ) -> Result<bool, PortError> {
+        self.inner.expunge_response(app, message, attempt).await
     }
 
     async fn retain(&self, now: Timestamp, keep_from: Timestamp) -> Result<u64, PortError> {

@@ -65,6 +65,35 @@ pub trait DeliveryLog: Probe {
         page: Page<EndpointId>,
     ) -> Result<Slice<Destination>, PortError>;
 
+    /// Messages that an endpoint was tried with or that wait for it, with how far each has come there. Only messages whose
+    /// own record is there.
+    async fn attempted(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        filter: &AttemptedFilter,
+        page: Page<MessageId>,
+    ) -> Result<Slice<Attempted>, PortError>;
+
+    /// How many messages have come how far at an endpoint: of those whose own record is there, accepted from `from` on and
+    /// before `until`.
+    async fn tally(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Tally, PortError>;
+
+    /// Takes the response of an attempt away for good: it reads [`EXPUNGED`] from now on, whatever is recorded later.
+    /// `false` where there is no such attempt of this message. Doing it twice is doing it once.
+    async fn expunge_response(
+        &self,
+        app: AppId,
+        message: MessageId,
+        attempt: AttemptId,
+    ) -> Result<bool, PortError>;
+
     /// Removes what is older than `keep_from`, and payloads that have outlived their own retention at `now`, in
     /// one small batch, so that it never holds up anybody. Returns how many messages and attempts that touched;
     /// 0 means there is nothing left to do.
@@ -126,6 +155,55 @@ impl DestinationStatus {
             _ => None,
         }
     }
+}
+
+/// What stands in the place of a response that was taken away.
+pub const EXPUNGED: &str = "EXPUNGED";
+
+/// A message, and how far it has come at the endpoint that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempted {
+    pub message: MessageRecord,
+    pub destination: Destination,
+}
+
+/// How many messages have come how far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub delivered: u64,
+    pub pending: u64,
+    pub failed: u64,
+    pub sending: u64,
+    pub canceled: u64,
+}
+
+impl Tally {
+    pub fn count(&mut self, status: DestinationStatus) {
+        let number = match status {
+            DestinationStatus::Delivered => &mut self.delivered,
+            DestinationStatus::Pending => &mut self.pending,
+            DestinationStatus::Failed => &mut self.failed,
+            DestinationStatus::Sending => &mut self.sending,
+            DestinationStatus::Canceled => &mut self.canceled,
+        };
+        *number += 1;
+    }
+}
+
+impl FromIterator<DestinationStatus> for Tally {
+    fn from_iter<I: IntoIterator<Item = DestinationStatus>>(statuses: I) -> Self {
+        let mut tally = Self::default();
+        statuses.into_iter().for_each(|status| tally.count(status));
+        tally
+    }
+}
+
+/// Which of an endpoint's messages; everything that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AttemptedFilter {
+    pub messages: MessageFilter,
+    /// Any of these; empty means all.
+    pub statuses: Vec<DestinationStatus>,
 }
 
 /// How a message is named in a path.

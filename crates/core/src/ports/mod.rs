@@ -38,8 +38,8 @@ pub use broker::{
 };
 pub use dead_letters::{DeadLetterFilter, DeadLetters};
 pub use delivery_log::{
-    AttemptFilter, AttemptScope, DeliveryLog, Destination, DestinationStatus, LogRecord,
-    MessageFilter, MessageKey,
+    AttemptFilter, AttemptScope, Attempted, AttemptedFilter, DeliveryLog, Destination,
+    DestinationStatus, EXPUNGED, LogRecord, MessageFilter, MessageKey, Tally,
 };
 pub use limits::{
     Answer, BreakerRecord, BreakerState, Claim, IdempotencyKey, Limits, Partition, RateGrant,

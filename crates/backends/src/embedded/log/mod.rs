@@ -6,6 +6,7 @@
 //! looks at the identifiers of about that time ([`skew`]); a page whose filter wants few rows looks at as many
 //! as it takes, in short reads ([`super::paging::scan`]).
 
+mod attempted;
 mod query;
 mod record;
 mod retain;
@@ -17,13 +18,14 @@ use async_trait::async_trait;
 use postrider_core::attempt::AttemptRecord;
 use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
 use postrider_core::message::MessageRecord;
-use postrider_core::page::{Page, Slice};
+use postrider_core::page::{Cursor, Order, Page, Slice};
 use postrider_core::ports::{
-    AttemptFilter, AttemptScope, DeliveryLog, Destination, LogRecord, MessageFilter, MessageKey,
-    PortError, Probe,
+    AttemptFilter, AttemptScope, Attempted, AttemptedFilter, DeliveryLog, Destination, LogRecord,
+    MessageFilter, MessageKey, PortError, Probe, Tally,
 };
 use postrider_core::time::Timestamp;
 
+use self::attempted::{AttemptedScan, TallyScan};
 use self::query::{AttemptScan, MessageScan};
 use super::engine::Engine;
 use super::paging::{Walk, scan};
@@ -116,6 +118,51 @@ impl DeliveryLog for EmbeddedLog {
         self.engine
             .readers
             .read(move |connection| query::destinations(connection, app, message, &walk))
+            .await
+    }
+
+    async fn attempted(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        filter: &AttemptedFilter,
+        page: Page<MessageId>,
+    ) -> Result<Slice<Attempted>, PortError> {
+        let wanted = AttemptedScan::new(app, endpoint, filter);
+        scan(&self.engine.readers, wanted, Walk::new(&page)).await
+    }
+
+    async fn tally(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Tally, PortError> {
+        let wanted = TallyScan {
+            app,
+            endpoint,
+            from,
+            until,
+        };
+        let all: Page<MessageId> = Page {
+            cursor: Cursor::Start,
+            limit: usize::MAX,
+            order: Order::Ascending,
+        };
+        let found = scan(&self.engine.readers, wanted, Walk::new(&all)).await?;
+        Ok(found.items.into_iter().collect())
+    }
+
+    async fn expunge_response(
+        &self,
+        app: AppId,
+        message: MessageId,
+        attempt: AttemptId,
+    ) -> Result<bool, PortError> {
+        self.engine
+            .writer
+            .write(move |connection| attempted::expunge_response(connection, app, message, attempt))
             .await
     }
 

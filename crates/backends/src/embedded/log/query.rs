@@ -111,7 +111,7 @@ pub(super) struct MessageScan {
 
 impl MessageScan {
     /// Reads only as many columns as it takes to say no.
-    fn wanted(&self, row: &Row<'_>) -> Result<Option<MessageRecord>> {
+    pub(super) fn wanted(&self, row: &Row<'_>) -> Result<Option<MessageRecord>> {
         let filter = &self.filter;
         if !within(time(row, 1)?, filter.after, filter.before)
             || !of_types(row, &filter.event_types)?
@@ -236,7 +236,7 @@ impl Scan for AttemptScan {
 }
 
 /// Goes through up to `portion` rows for `rows` wanted ones. The key is the first column.
-fn sift<T>(
+pub(super) fn sift<T>(
     mut found: rusqlite::Rows<'_>,
     portion: usize,
     rows: usize,

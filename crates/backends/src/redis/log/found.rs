@@ -37,6 +37,13 @@ impl Wanted {
         self.apart.extend(found.apart());
     }
 
+    fn text_of_message(&mut self, found: Option<&message::Found>) {
+        if let Some(found) = found {
+            self.text(&found.org);
+            self.text(&found.kind);
+        }
+    }
+
     pub(super) fn attempt(&mut self, found: &FoundAttempt) {
         self.text(&found.place);
         self.text(&found.kind);
@@ -73,12 +80,16 @@ impl Found {
         Ok(())
     }
 
-    /// Each once, in the order of their identifiers.
+    /// Each once, in the order of their identifiers. Of several, the first, unless a later one has no response any more: one
+    /// that was recorded again after it had been taken away.
     pub(super) fn attempts(&self) -> BTreeMap<AttemptId, &FoundAttempt> {
         let mut attempts = BTreeMap::new();
         for entry in &self.trail {
             if let trail::Found::Attempt(attempt) = entry {
-                attempts.entry(attempt.id).or_insert(&**attempt);
+                let first = attempts.entry(attempt.id).or_insert(&**attempt);
+                if attempt.is_expunged() {
+                    *first = attempt;
+                }
             }
         }
         attempts
@@ -86,6 +97,16 @@ impl Found {
 
     pub(super) fn attempt(&self, id: AttemptId) -> Option<&FoundAttempt> {
         self.attempts().get(&id).copied()
+    }
+
+    /// What has to be looked up to know where a message went, and what it is, but for what is kept apart.
+    pub(super) fn texts(&self, wanted: &mut Wanted) {
+        wanted.text_of_message(self.message.as_ref());
+        for entry in &self.trail {
+            if let trail::Found::Attempt(attempt) = entry {
+                wanted.text(&attempt.place);
+            }
+        }
     }
 
     pub(super) fn wanted_of_trail(&self) -> Wanted {

@@ -34,7 +34,7 @@ use crate::redis::walk::{Walk, members};
 /// Hours that are read at a time.
 const HOURS: usize = 16;
 /// Rows that are read at a time within an hour: as many as the page wants, but no fewer and no more than this.
-const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
+pub(super) const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
 /// Members of a list by endpoint that are read at a time where their outcomes were not wanted.
 const MEMBERS: usize = 2_048;
 /// What may be looked at in vain for a page, about 10 ms' worth. A message counts as one.
@@ -284,7 +284,7 @@ impl<T> Looked<T> {
 }
 
 /// Hours that may have rows which are wanted, in the order of the list.
-fn on_the_way(
+pub(super) fn on_the_way(
     hours: Vec<(Hour, Timestamp)>,
     from: Option<Timestamp>,
     descending: bool,
@@ -331,7 +331,7 @@ fn messages(found: Vec<Vec<u8>>) -> Result<Vec<message::Found>> {
 
 /// What a list goes on behind after this member: its message. Backwards, what a message has beyond one member comes
 /// before its record, and behind it the record is still to be read.
-fn behind(member: &[u8], descending: bool) -> Result<Vec<u8>> {
+pub(super) fn behind(member: &[u8], descending: bool) -> Result<Vec<u8>> {
     let (id, has_record) = message_in(member)?;
     Ok(if descending && !has_record {
         member.to_vec()

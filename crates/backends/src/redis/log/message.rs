@@ -17,6 +17,7 @@ use postrider_core::id::{AppId, MessageId};
 use postrider_core::message::{Event, MessageRecord};
 use postrider_core::name::Uid;
 use postrider_core::ports::PortError;
+use postrider_core::time::Timestamp;
 
 use super::texts::{self, Common, Text};
 use super::{Known, PART};
@@ -163,6 +164,10 @@ pub(super) fn read(id: MessageId, source: &mut Source) -> Result<Found> {
 impl Found {
     pub(super) const fn has_payload(&self) -> bool {
         self.flags & HAS_PAYLOAD != 0
+    }
+
+    pub(super) fn accepted_at(&self) -> Result<Timestamp> {
+        self.rest.clone().time(self.id.created_at())
     }
 
     /// The key of what is kept apart.

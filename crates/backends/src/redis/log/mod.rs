@@ -20,9 +20,11 @@
 //! periods go ([`pressure`]).
 
 mod account;
+mod attempted;
 mod by_endpoint;
 mod directory;
 mod draft;
+mod expunge;
 mod filter;
 mod found;
 #[cfg(test)]
@@ -52,8 +54,8 @@ use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
 use postrider_core::message::MessageRecord;
 use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{
-    AttemptFilter, AttemptScope, DeliveryLog, Destination, LogRecord, MessageFilter, MessageKey,
-    PortError, Probe,
+    AttemptFilter, AttemptScope, Attempted, AttemptedFilter, DeliveryLog, Destination, LogRecord,
+    MessageFilter, MessageKey, PortError, Probe, Tally,
 };
 use postrider_core::time::Timestamp;
 use redis::{Cmd, FromRedisValue};
@@ -226,6 +228,35 @@ impl DeliveryLog for RedisLog {
         page: Page<EndpointId>,
     ) -> Result<Slice<Destination>, PortError> {
         self.destinations_of(app, message, &page).await
+    }
+
+    async fn attempted(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        filter: &AttemptedFilter,
+        page: Page<MessageId>,
+    ) -> Result<Slice<Attempted>, PortError> {
+        self.list_attempted(app, endpoint, filter, &page).await
+    }
+
+    async fn tally(
+        &self,
+        app: AppId,
+        endpoint: EndpointId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Tally, PortError> {
+        self.tally_of(app, endpoint, from, until).await
+    }
+
+    async fn expunge_response(
+        &self,
+        app: AppId,
+        message: MessageId,
+        attempt: AttemptId,
+    ) -> Result<bool, PortError> {
+        self.expunge(app, message, attempt).await
     }
 
     async fn retain(&self, now: Timestamp, keep_from: Timestamp) -> Result<u64, PortError> {

@@ -205,7 +205,7 @@ impl RedisLog {
     }
 
     /// What is stored of messages that lie in one period.
-    async fn found(
+    pub(super) async fn found(
         &self,
         period: Period,
         messages: &[MessageId],
@@ -223,7 +223,7 @@ impl RedisLog {
     }
 
     /// All members of each message. One call reads as much as it has time for.
-    async fn members_of(
+    pub(super) async fn members_of(
         &self,
         records: &[u8],
         messages: &[MessageId],
@@ -267,7 +267,7 @@ impl RedisLog {
     }
 
     /// Looks up what records refer to. `None` where the period was forgotten since they were read.
-    async fn known(
+    pub(super) async fn known(
         &self,
         period: Period,
         wanted: Wanted,

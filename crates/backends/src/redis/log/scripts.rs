@@ -8,6 +8,7 @@ pub(super) struct Scripts {
     pub(super) read: Atomic,
     pub(super) strip: Atomic,
     pub(super) drop: Atomic,
+    pub(super) expunge: Atomic,
     pub(super) account: Atomic,
     pub(super) settle: Atomic,
 }
@@ -19,6 +20,7 @@ impl Default for Scripts {
             read: Atomic::new(include_str!("read.lua")),
             strip: Atomic::new(include_str!("strip.lua")),
             drop: Atomic::new(include_str!("drop.lua")),
+            expunge: Atomic::new(include_str!("expunge.lua")),
             account: Atomic::new(include_str!("account.lua")),
             settle: Atomic::new(include_str!("settle.lua")),
         }

@@ -12,7 +12,7 @@ use postrider_core::attempt::AttemptRecord;
 use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
 use postrider_core::message::Trigger;
 use postrider_core::pair::ChainId;
-use postrider_core::ports::{Destination, DestinationStatus};
+use postrider_core::ports::{Destination, DestinationStatus, EXPUNGED};
 use postrider_core::time::Timestamp;
 
 use super::Known;
@@ -252,6 +252,12 @@ impl FoundAttempt {
         (self.flags & APART != 0).then_some(*self.id.as_bytes())
     }
 
+    /// Whether the response was taken away.
+    pub(super) fn is_expunged(&self) -> bool {
+        self.flags & (RESPONSE | COMPRESSED | APART) == RESPONSE
+            && self.response == EXPUNGED.as_bytes()
+    }
+
     pub(super) fn endpoint(&self, known: &Known) -> Result<EndpointId> {
         let place = self.place.resolve(&known.texts)?;
         Ok(texts::read_place(place)?.0)
@@ -302,6 +308,64 @@ impl FoundAttempt {
         }
         text(&decompressed(bytes)?)
     }
+}
+
+/// Bytes from which something was taken away.
+#[derive(Debug)]
+pub(super) struct Rewritten {
+    pub(super) bytes: Vec<u8>,
+    /// The attempt is in them.
+    pub(super) found: bool,
+    /// Its response was, too.
+    pub(super) changed: bool,
+}
+
+/// Entries as they are, but for the response of one attempt, in whose place [`EXPUNGED`] stands.
+pub(super) fn without_response(attempt: AttemptId, mut source: Source) -> Result<Rewritten> {
+    let mut all = Rewritten {
+        bytes: Vec::with_capacity(source.0.len()),
+        found: false,
+        changed: false,
+    };
+    while !source.is_empty() {
+        let entry = source.bytes()?;
+        match entry_without_response(attempt, &entry)? {
+            Some(other) => {
+                all.found = true;
+                all.changed |= other != entry;
+                put_bytes(&mut all.bytes, &other);
+            }
+            None => put_bytes(&mut all.bytes, &entry),
+        }
+    }
+    Ok(all)
+}
+
+/// `None` where it is another entry.
+fn entry_without_response(attempt: AttemptId, entry: &Bytes) -> Result<Option<Vec<u8>>> {
+    let mut source = Source(entry.clone());
+    let flags = source.byte()?;
+    if flags & ATTEMPT == 0 || source.array()? != *attempt.as_bytes() {
+        return Ok(None);
+    }
+    Text::read(&mut source)?;
+    Text::read(&mut source)?;
+    // When, which, its status, how long it took.
+    for _ in 0..4 {
+        source.number()?;
+    }
+    if flags & CHAIN != 0 {
+        source.take(8)?;
+    }
+    let before = &entry[1..entry.len() - source.0.len()];
+    if flags & (RESPONSE | APART) == RESPONSE {
+        source.bytes()?;
+    }
+    let mut out = vec![flags & !(COMPRESSED | APART) | RESPONSE];
+    out.extend_from_slice(before);
+    put_bytes(&mut out, EXPUNGED.as_bytes());
+    out.extend_from_slice(&source.0);
+    Ok(Some(out))
 }
 
 /// The latest state at each endpoint.

@@ -10,7 +10,7 @@ use crate::id::{AppId, EndpointId, MessageId};
 use crate::ports::{Destination, DestinationStatus, LogRecord};
 use crate::time::Timestamp;
 
-fn destination(
+pub(super) fn destination(
     app: AppId,
     message: MessageId,
     endpoint: EndpointId,
@@ -28,7 +28,7 @@ fn destination(
     }
 }
 
-const STATUSES: [DestinationStatus; 5] = [
+pub(super) const STATUSES: [DestinationStatus; 5] = [
     DestinationStatus::Delivered,
     DestinationStatus::Pending,
     DestinationStatus::Failed,

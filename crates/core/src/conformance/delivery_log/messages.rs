@@ -18,7 +18,7 @@ const TAGS: [&str; 4] = ["red", "green", "grün \u{1f44b}", "re"];
 
 impl Stage<'_> {
     /// A message with a bit of everything that lists are filtered by.
-    fn a_varied_message(&mut self, app: AppId) -> MessageRecord {
+    pub(super) fn a_varied_message(&mut self, app: AppId) -> MessageRecord {
         let minutes = self.chance.below(600) as u32;
         let made = self.now() - HOUR * 10 + HOUR / 60 * minutes;
         // Some were resumed an hour after their identifier had been made: lists go by the time of acceptance.
@@ -39,7 +39,7 @@ impl Stage<'_> {
     }
 
     /// A filter of any number of conditions; its times are often those of messages.
-    fn a_message_filter(&mut self, messages: &[MessageRecord]) -> MessageFilter {
+    pub(super) fn a_message_filter(&mut self, messages: &[MessageRecord]) -> MessageFilter {
         let mut filter = MessageFilter::default();
         if self.chance.below(3) == 0 {
             let types = self.chance.some_of(&TYPES);
@@ -60,7 +60,7 @@ impl Stage<'_> {
     }
 }
 
-fn holds(filter: &MessageFilter, event: &Event) -> bool {
+pub(super) fn holds(filter: &MessageFilter, event: &Event) -> bool {
     let MessageFilter {
         event_types,
         channel,

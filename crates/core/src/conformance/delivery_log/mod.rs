@@ -1,14 +1,18 @@
 //! The contract of [`crate::ports::DeliveryLog`] as cases.
 
+mod attempted;
 mod attempts;
 mod destinations;
+mod expunging;
 mod messages;
 mod recording;
 mod records;
 mod retention;
 
+pub use attempted::*;
 pub use attempts::*;
 pub use destinations::*;
+pub use expunging::*;
 pub use messages::*;
 pub use recording::*;
 pub use retention::*;
@@ -42,6 +46,15 @@ macro_rules! conformance_delivery_log {
             a_destination_comes_back_whole
             a_later_destination_replaces_an_earlier_one
             destinations_are_listed_in_pages
+
+            attempted_messages_are_listed_in_pages
+            attempted_filters_behave_like_a_list
+            a_message_with_many_attempts_is_attempted_once
+            a_tally_counts_what_is_listed
+
+            an_expunged_response_stays_away
+            expunging_disturbs_no_other_attempt
+            of_concurrent_records_and_expunging_nothing_is_lost
 
             retaining_an_empty_log_ends_at_once
             retention_removes_what_is_older_and_nothing_else
