@@ -1,4 +1,4 @@
-//! Whether this process can serve. Asking costs five probes, and anybody may ask: those who ask while a round of
+//! Whether this process can serve. Asking costs six probes, and anybody may ask: those who ask while a round of
 //! probes is under way wait for it and share its result, so that a crowd costs as much as one.
 
 use std::time::Duration;
@@ -32,14 +32,15 @@ impl Health {
 }
 
 async fn probe_all(ports: &Ports) -> bool {
-    let (broker, registry, log, dead_letters, limits) = tokio::join!(
+    let (broker, registry, log, dead_letters, limits, documents) = tokio::join!(
         probe("broker", ports.broker.as_ref()),
         probe("registry", ports.registry.as_ref()),
         probe("delivery log", ports.log.as_ref()),
         probe("dead letters", ports.dead_letters.as_ref()),
         probe("limits", ports.limits.as_ref()),
+        probe("documents", ports.documents.as_ref()),
     );
-    broker && registry && log && dead_letters && limits
+    broker && registry && log && dead_letters && limits && documents
 }
 
 async fn probe<P: Probe + ?Sized>(name: &'static str, port: &P) -> bool {

@@ -134,6 +134,14 @@ identifier!(
     /// A delivery that was given up.
     DeadLetterId, "dead_"
 );
+identifier!(
+    /// A piece of work that goes on after its request was answered.
+    TaskId, "qtask_"
+);
+identifier!(
+    /// A key with which programs call.
+    ApiKeyId, "key_"
+);
 
 fn assemble(now: Timestamp, random: [u8; RANDOM_LEN]) -> [u8; base62::DECODED_LEN] {
     let seconds = now.as_secs() - KSUID_EPOCH_SECS;

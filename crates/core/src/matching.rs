@@ -16,8 +16,13 @@ use crate::message::Event;
 pub fn matches(endpoint: &Endpoint, event: &Event) -> bool {
     !endpoint.disabled
         && endpoint.created_version <= event.registry_version
-        && wants_type(endpoint, event)
-        && wants_channel(endpoint, event)
+        && wants(endpoint, event)
+}
+
+/// Whether `endpoint` asks for events like this one, whenever each of them came into being.
+#[must_use]
+pub fn wants(endpoint: &Endpoint, event: &Event) -> bool {
+    wants_type(endpoint, event) && wants_channel(endpoint, event)
 }
 
 fn wants_type(endpoint: &Endpoint, event: &Event) -> bool {

@@ -100,6 +100,10 @@ name!(
     /// A channel: a second dimension, beside the event type, by which an endpoint filters messages.
     Channel, 128
 );
+name!(
+    /// What a document is called within its place.
+    DocumentName, 256
+);
 
 #[cfg(test)]
 mod tests {

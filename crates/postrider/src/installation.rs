@@ -6,8 +6,8 @@ use std::sync::Arc;
 use postrider_backends::embedded::{Embedded, OpenError, Options as EmbeddedOptions};
 use postrider_backends::rabbitmq::{Options as RabbitOptions, RabbitMq};
 use postrider_backends::redis::{
-    LogOptions, Options as RedisOptions, RedisDeadLetters, RedisLimits, RedisLog, RedisRegistry,
-    Server,
+    LogOptions, Options as RedisOptions, RedisDeadLetters, RedisDocuments, RedisLimits, RedisLog,
+    RedisRegistry, Server,
 };
 use postrider_core::ports::{Broker as _, Ports};
 use postrider_core::secret::SecretText;
@@ -30,6 +30,7 @@ pub struct Shared {
     log: Arc<RedisLog>,
     dead_letters: Arc<RedisDeadLetters>,
     limits: Arc<RedisLimits>,
+    documents: Arc<RedisDocuments>,
 }
 
 impl Installation {
@@ -88,7 +89,8 @@ impl Shared {
             registry: Arc::new(RedisRegistry::new(Arc::clone(&store))),
             log: Arc::new(RedisLog::new(log_store, log)),
             dead_letters: Arc::new(RedisDeadLetters::new(Arc::clone(&store))),
-            limits: Arc::new(RedisLimits::new(store)),
+            limits: Arc::new(RedisLimits::new(Arc::clone(&store))),
+            documents: Arc::new(RedisDocuments::new(store)),
         })
     }
 
@@ -135,6 +137,7 @@ impl Shared {
             log: Arc::clone(&self.log) as _,
             dead_letters: Arc::clone(&self.dead_letters) as _,
             limits: Arc::clone(&self.limits) as _,
+            documents: Arc::clone(&self.documents) as _,
         }
     }
 }

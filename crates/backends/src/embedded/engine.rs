@@ -1,4 +1,4 @@
-//! What the five ports share: the file, its one writer and its readers.
+//! What the six ports share: the file, its one writer and its readers.
 
 use std::path::{Path, PathBuf};
 

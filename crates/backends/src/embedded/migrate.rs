@@ -12,7 +12,7 @@ use super::schema;
 pub(super) const APPLICATION_ID: i32 = 0x5073_7472;
 
 /// Step *n* leads from version *n* to *n* + 1.
-const STEPS: &[&str] = &[schema::VERSION_1, schema::VERSION_2];
+const STEPS: &[&str] = &[schema::VERSION_1, schema::VERSION_2, schema::VERSION_3];
 
 /// What a file turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

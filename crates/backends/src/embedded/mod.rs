@@ -1,4 +1,4 @@
-//! All five ports on one SQLite file: nothing else to install, run, back up or monitor.
+//! All six ports on one SQLite file: nothing else to install, run, back up or monitor.
 //!
 //! One node's share of events is far below what one file takes, and HTTP is the limit long before; in return a
 //! start takes milliseconds, a full disk mends itself once there is room, and anybody can look inside with the
@@ -6,8 +6,8 @@
 //! figures and what else was tried.
 //!
 //! ```text
-//!   broker   registry   log   dead letters   limits
-//!      └─────────┴───────┼─────────┴───────────┘
+//!   broker   registry   log   dead letters   limits   documents
+//!      └─────────┴───────┼─────────┴───────────┴─────────┘
 //!               ┌────────┴────────┐
 //!           one writer      some readers          ──▶  <data directory>/postrider.db (and -wal, -shm)
 //!        (group commit)   (never in its way)           <data directory>/LOCK
@@ -24,6 +24,7 @@ mod backup;
 mod broker;
 mod columns;
 mod dead_letters;
+mod documents;
 mod engine;
 mod error;
 mod filing;
@@ -48,6 +49,7 @@ pub use self::open::OpenError;
 
 use self::broker::EmbeddedBroker;
 use self::dead_letters::EmbeddedDeadLetters;
+use self::documents::EmbeddedDocuments;
 use self::engine::Engine;
 use self::error::StoreError;
 use self::limits::EmbeddedLimits;
@@ -104,6 +106,7 @@ pub struct Embedded {
     log: Arc<EmbeddedLog>,
     dead_letters: Arc<EmbeddedDeadLetters>,
     limits: Arc<EmbeddedLimits>,
+    documents: Arc<EmbeddedDocuments>,
 }
 
 impl Embedded {
@@ -126,6 +129,7 @@ impl Embedded {
             log: Arc::new(EmbeddedLog::new(Arc::clone(&engine))),
             dead_letters: Arc::new(EmbeddedDeadLetters::new(Arc::clone(&engine))),
             limits: Arc::new(EmbeddedLimits::new(Arc::clone(&engine))),
+            documents: Arc::new(EmbeddedDocuments::new(Arc::clone(&engine))),
             engine,
         })
     }
@@ -138,6 +142,7 @@ impl Embedded {
             log: Arc::clone(&self.log) as _,
             dead_letters: Arc::clone(&self.dead_letters) as _,
             limits: Arc::clone(&self.limits) as _,
+            documents: Arc::clone(&self.documents) as _,
         }
     }
 

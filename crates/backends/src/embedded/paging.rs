@@ -1,7 +1,7 @@
 //! Pages of a list that is ordered by a key.
 
 use postrider_core::id::{AppId, AttemptId, DeadLetterId, EndpointId, MessageId};
-use postrider_core::name::EventTypeName;
+use postrider_core::name::{DocumentName, EventTypeName};
 use postrider_core::page::{Cursor, Order, Page, Slice};
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -36,16 +36,22 @@ macro_rules! by_identifier {
 
 by_identifier!(AppId AttemptId DeadLetterId EndpointId MessageId);
 
-impl PageKey for EventTypeName {
-    fn value(&self) -> Value {
-        Value::Text(self.as_str().to_owned())
-    }
+macro_rules! by_name {
+    ($($name:ident)*) => {
+        $(impl PageKey for $name {
+            fn value(&self) -> Value {
+                Value::Text(self.as_str().to_owned())
+            }
 
-    /// Names are made of letters, digits and a few signs, all below this one.
-    fn ends() -> (Value, Value) {
-        (Value::Text(String::new()), Value::Text("\x7f".to_owned()))
-    }
+            /// Names are made of letters, digits and a few signs, all below this one.
+            fn ends() -> (Value, Value) {
+                (Value::Text(String::new()), Value::Text("\x7f".to_owned()))
+            }
+        })*
+    };
 }
+
+by_name!(DocumentName EventTypeName);
 
 /// A page as a direction to go in and a key to start behind.
 #[derive(Debug, Clone)]

@@ -178,3 +178,17 @@ CREATE TABLE trial (
     until INTEGER NOT NULL
 );
 ";
+
+/// What version 3 adds: documents. Their place is the kind and the owner.
+pub(super) const VERSION_3: &str = "
+CREATE TABLE document (
+    n INTEGER PRIMARY KEY,
+    place BLOB NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    until INTEGER,
+    body TEXT NOT NULL,
+    UNIQUE (place, name)
+);
+CREATE INDEX document_by_end ON document (until) WHERE until IS NOT NULL;
+";

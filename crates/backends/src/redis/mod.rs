@@ -6,6 +6,7 @@
 //! | [`limits`] | `Limits` | `pr1:{…}l…` |
 //! | [`log`] | `DeliveryLog` | `pr1:{…}h…` |
 //! | [`dead_letters`] | `DeadLetters` | `pr1:{…}d…` |
+//! | [`documents`] | `Documents` | `pr1:{…}c…` |
 //!
 //! Rules that hold for all of them:
 //!
@@ -19,6 +20,7 @@
 
 mod counts;
 mod dead_letters;
+mod documents;
 mod error;
 mod keys;
 mod limits;
@@ -31,6 +33,7 @@ mod walk;
 
 pub use counts::{Count, LogCounts, RegistryCounts};
 pub use dead_letters::RedisDeadLetters;
+pub use documents::RedisDocuments;
 pub use limits::RedisLimits;
 pub use log::{LogOptions, RedisLog};
 pub use registry::RedisRegistry;

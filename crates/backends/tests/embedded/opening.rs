@@ -4,7 +4,8 @@ use std::path::Path;
 
 use postrider_backends::embedded::{Embedded, OpenError, Options};
 use postrider_core::Timestamp;
-use postrider_core::ports::TrialKey;
+use postrider_core::name::DocumentName;
+use postrider_core::ports::{DocumentKind, Owner, Place, Ports, TrialKey};
 use rusqlite::Connection;
 
 fn open(dir: &Path) -> Result<Embedded, OpenError> {
@@ -91,13 +92,21 @@ async fn a_file_of_the_first_format_is_brought_to_the_present_one() {
     open(dir.path()).unwrap().close().await;
     Connection::open(dir.path().join("postrider.db"))
         .unwrap()
-        .execute_batch("DROP TABLE trial; PRAGMA user_version = 1")
+        .execute_batch("DROP TABLE trial; DROP TABLE document; PRAGMA user_version = 1")
         .unwrap();
-    let limits = open(dir.path()).unwrap().ports().limits;
+    let Ports {
+        limits, documents, ..
+    } = open(dir.path()).unwrap().ports();
     let now = Timestamp::from_millis(1_700_000_000_000);
     let end = now + std::time::Duration::from_secs(60);
     let begun = limits.begin_trial(now, TrialKey([7; 16]), end).await;
     assert_eq!(begun.unwrap(), 1);
+    let place = Place {
+        owner: Owner::Installation,
+        kind: DocumentKind::Task,
+    };
+    let name = DocumentName::new("a").unwrap();
+    assert_eq!(documents.get(now, place, &name).await.unwrap(), None);
 }
 
 #[tokio::test]

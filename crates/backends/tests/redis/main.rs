@@ -8,6 +8,7 @@
 )]
 
 mod dead_letters;
+mod documents;
 mod limits;
 mod log;
 mod own;

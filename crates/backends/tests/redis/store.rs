@@ -1,11 +1,11 @@
-//! The log and the dead letters on Redis, the other ports beside them in a file of their own.
+//! The log, the dead letters and the documents on Redis, the other ports beside them in a file of their own.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use postrider_backends::embedded::{Embedded, Options};
-use postrider_backends::redis::{LogOptions, RedisDeadLetters, RedisLog};
+use postrider_backends::redis::{LogOptions, RedisDeadLetters, RedisDocuments, RedisLog};
 use postrider_core::conformance::Fixture;
 use postrider_core::ports::Ports;
 use tempfile::TempDir;
@@ -35,7 +35,8 @@ impl Store {
         });
         Ports {
             log: Arc::new(RedisLog::new(Arc::clone(&server), LogOptions::default())),
-            dead_letters: Arc::new(RedisDeadLetters::new(server)),
+            dead_letters: Arc::new(RedisDeadLetters::new(Arc::clone(&server))),
+            documents: Arc::new(RedisDocuments::new(server)),
             ..embedded.ports()
         }
     }

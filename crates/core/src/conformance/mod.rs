@@ -4,7 +4,7 @@
 //! of the ports it implements, unchanged, from its own tests:
 //!
 //! ```text
-//! postrider_core::conformance_suite!(MyFixture::new());    // all five ports
+//! postrider_core::conformance_suite!(MyFixture::new());    // all six ports
 //! postrider_core::conformance_broker!(MyFixture::new());   // or one at a time
 //! ```
 //!
@@ -23,6 +23,7 @@
 pub mod broker;
 pub mod dead_letters;
 pub mod delivery_log;
+pub mod documents;
 pub mod limits;
 pub mod registry;
 
@@ -103,7 +104,7 @@ macro_rules! __conformance_cases {
     };
 }
 
-/// Every case of every port, for a backend that implements all five.
+/// Every case of every port, for a backend that implements all six.
 #[macro_export]
 macro_rules! conformance_suite {
     ($fixture:expr) => {
@@ -112,6 +113,7 @@ macro_rules! conformance_suite {
         $crate::conformance_delivery_log!($fixture);
         $crate::conformance_dead_letters!($fixture);
         $crate::conformance_limits!($fixture);
+        $crate::conformance_documents!($fixture);
     };
 }
 

@@ -1,4 +1,4 @@
-//! The five ports: what Postrider needs from a broker and a store, and nothing about how they do it.
+//! The six ports: what Postrider needs from a broker and a store, and nothing about how they do it.
 //!
 //! | port | holds | lost with it |
 //! |---|---|---|
@@ -7,6 +7,7 @@
 //! | [`DeliveryLog`] | what happened | history only, never a delivery |
 //! | [`DeadLetters`] | what was given up | the chance to send it again |
 //! | [`Limits`] | pair records, reservations, rate limits, breakers, trials | protection against duplicates |
+//! | [`Documents`] | API keys, revocations, background tasks, operational endpoints | who may call, what was begun |
 //!
 //! Rules that hold for all of them:
 //!
@@ -24,6 +25,7 @@
 mod broker;
 mod dead_letters;
 mod delivery_log;
+mod documents;
 mod limits;
 mod registry;
 mod transfer;
@@ -40,6 +42,9 @@ pub use dead_letters::{DeadLetterFilter, DeadLetters};
 pub use delivery_log::{
     AttemptFilter, AttemptScope, Attempted, AttemptedFilter, DeliveryLog, Destination,
     DestinationStatus, EXPUNGED, LogRecord, MessageFilter, MessageKey, Tally,
+};
+pub use documents::{
+    Document, DocumentKind, Documents, Expect, NewDocument, Owner, Place, next_version,
 };
 pub use limits::{
     Answer, BreakerRecord, BreakerState, Claim, IdempotencyKey, Limits, Partition, RateGrant,
@@ -83,7 +88,7 @@ pub trait Probe: Send + Sync {
     async fn probe(&self) -> Result<(), PortError>;
 }
 
-/// The five ports of one installation.
+/// The six ports of one installation.
 #[derive(Clone)]
 pub struct Ports {
     pub broker: Arc<dyn Broker>,
@@ -91,6 +96,7 @@ pub struct Ports {
     pub log: Arc<dyn DeliveryLog>,
     pub dead_letters: Arc<dyn DeadLetters>,
     pub limits: Arc<dyn Limits>,
+    pub documents: Arc<dyn Documents>,
 }
 
 impl std::fmt::Debug for Ports {

@@ -103,6 +103,7 @@ impl Health {
             log,
             dead_letters,
             limits,
+            documents,
         } = &self.ports;
         let answers = join_all([
             ask("broker", &**broker as &dyn Probe),
@@ -110,6 +111,7 @@ impl Health {
             ask(LOG, &**log),
             ask("dead_letters", &**dead_letters),
             ask("limits", &**limits),
+            ask("documents", &**documents),
         ]);
         let dependencies: BTreeMap<_, _> = answers.await.into_iter().collect();
         Report {
@@ -171,7 +173,14 @@ mod tests {
     use super::*;
 
     fn status_without(missing: &[&str]) -> State {
-        let names = ["broker", "dead_letters", "limits", LOG, "registry"];
+        let names = [
+            "broker",
+            "dead_letters",
+            "documents",
+            "limits",
+            LOG,
+            "registry",
+        ];
         let dependencies = names.map(|name| {
             let status = if missing.contains(&name) {
                 State::Unavailable
