@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use http::Uri;
 use http::uri::PathAndQuery;
 use tower::ServiceBuilder;
@@ -11,7 +11,8 @@ use tower::ServiceBuilder;
 use crate::edge;
 use crate::error::ApiError;
 use crate::routes::{
-    app, attempt, dead_letter, endpoint, endpoint_headers, endpoint_secret, event_type, health, msg,
+    app, attempt, content, dead_letter, endpoint, endpoint_headers, endpoint_msg, endpoint_secret,
+    endpoint_stats, event_type, health, msg, send_example,
 };
 use crate::state::Shared;
 
@@ -36,12 +37,17 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
             get(endpoint::get).put(endpoint::upsert).patch(endpoint::patch).delete(endpoint::delete)),
         ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/headers",
             get(endpoint_headers::get).put(endpoint_headers::replace).patch(endpoint_headers::patch)),
+        ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg", get(endpoint_msg::list)),
+        ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/stats", get(endpoint_stats::get)),
+        ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/send-example", post(send_example::send)),
         ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", get(endpoint_secret::get)),
         ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", post(endpoint_secret::rotate)),
 
         ("/api/v1/app/{app_id}/msg", get(msg::list).post(msg::create)),
         ("/api/v1/app/{app_id}/msg/{msg_id}", get(msg::get)),
+        ("/api/v1/app/{app_id}/msg/{msg_id}/content", delete(content::expunge_message)),
         ("/api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}", get(attempt::get)),
+        ("/api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content", delete(content::expunge_attempt)),
         ("/api/v1/app/{app_id}/msg/{msg_id}/endpoint", get(attempt::destinations)),
         ("/api/v1/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend", post(attempt::resend)),
         ("/api/v1/app/{app_id}/attempt/endpoint/{endpoint_id}", get(attempt::by_endpoint)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http::HeaderName;
 use postrider_core::secret::SecretText;
-use postrider_core::{AppId, Channel, EndpointId, EventTypeName, MessageId, Uid};
+use postrider_core::{AppId, Channel, EndpointId, EventTypeName, MessageId, Timestamp, Uid};
 use postrider_signature::Secret;
 
 use crate::wire::fields::Check;
@@ -61,6 +61,10 @@ pub(crate) fn tag(text: &str) -> Check<String> {
         ));
     }
     Ok(text.to_owned())
+}
+
+pub(crate) fn time(text: &str) -> Check<Timestamp> {
+    Timestamp::parse_rfc3339(text).ok_or_else(|| "must be a time as of RFC 3339".to_owned())
 }
 
 pub(crate) fn not_empty(text: &str) -> Check<String> {

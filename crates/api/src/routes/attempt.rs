@@ -2,21 +2,14 @@
 //! destinations, resend.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use http::StatusCode;
 use postrider_core::attempt::AttemptRecord;
-use postrider_core::ladder::MAX_STRETCH;
-use postrider_core::message::{Item, MessageRecord, Target, Trigger, Work};
+use postrider_core::message::MessageRecord;
 use postrider_core::page::{Order, Slice};
-use postrider_core::ports::{
-    AttemptFilter, AttemptScope, EndpointKey, HandOff, MessageKey, Partition, PortError, Until,
-};
-use postrider_core::{
-    AppId, AttemptId, ChainId, Endpoint, EndpointId, MessageId, PairKey, Timestamp,
-};
+use postrider_core::ports::{AttemptFilter, AttemptScope, EndpointKey, MessageKey, Partition};
+use postrider_core::{AppId, AttemptId, EndpointId, MessageId};
 
 use super::Answered;
 use super::msg::find;
@@ -28,13 +21,10 @@ use crate::paging::Paging;
 use crate::path::Path;
 use crate::query::Query;
 use crate::reply::Reply;
+use crate::resend;
 use crate::state::{self, Shared};
 use crate::wire::attempt::{AttemptOut, DestinationOut, Status};
 use crate::wire::fields::Fields;
-
-/// When the second carrier of a resent message comes, should the first have been lost.
-const SAFETY_NET: Duration = Duration::from_secs(30);
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) async fn by_endpoint(
     State(state): State<Shared>,
@@ -208,8 +198,10 @@ pub(crate) async fn resend(
     let work = async |id, _| {
         let endpoint = state.endpoint(app.id, &endpoint).await?;
         let record = find(&state, app.id, &message).await?;
-        may_resend(&record, &endpoint)?;
-        open_and_send(&state, &record, &endpoint, chain(id)).await?;
+        resend::must_have_payload(&record)?;
+        resend::must_be_enabled(&endpoint)?;
+        let chain = resend::chain_of_request(id);
+        resend::open_and_send(&state, &record, &endpoint, chain).await?;
         Ok(Reply::json(
             StatusCode::ACCEPTED,
             &serde_json::Map::<String, serde_json::Value>::new(),
@@ -217,84 +209,4 @@ pub(crate) async fn resend(
     };
     let partition = Partition::App(app.id);
     idempotency::once(&state, principal, partition, &idempotency, &body, work).await
-}
-
-fn may_resend(record: &MessageRecord, endpoint: &Endpoint) -> Result<(), ApiError> {
-    if !record.has_payload {
-        return Err(ApiError::BadRequest {
-            code: "missing_payload",
-            detail: "the message's payload is not kept any more".into(),
-        });
-    }
-    if endpoint.disabled {
-        return Err(ApiError::Conflict {
-            code: "endpoint_disabled",
-            detail: "the endpoint is disabled; enable it first".into(),
-        });
-    }
-    Ok(())
-}
-
-/// A chain that is named by the request, so that repeating the request opens it once.
-fn chain(id: MessageId) -> ChainId {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&id.as_bytes()[12..]);
-    ChainId(u64::from_be_bytes(bytes).max(1))
-}
-
-/// Opening a chain ends the one before, so from then on the new one must have a carrier, come what may. Hence the
-/// order: a late carrier first, then the chain, then a carrier for now. Of the two, the second to come finds the
-/// attempt made and ends. Once the first is out, a failure is "not known": a repetition opens the same chain again.
-async fn open_and_send(
-    state: &state::State,
-    record: &MessageRecord,
-    endpoint: &Endpoint,
-    chain: ChainId,
-) -> Result<(), ApiError> {
-    let now = state.now();
-    let pair = PairKey {
-        app: endpoint.app,
-        message: record.event.message,
-        endpoint: endpoint.id,
-    };
-    let late = HandOff {
-        item: carrier(record, endpoint, chain, now),
-        until: Until::After(SAFETY_NET),
-    };
-    state.ports.broker.hand_off(now, vec![late]).await?;
-    let span = state.config.retry_schedule.span().mul_f64(MAX_STRETCH);
-    let keep_until = now + span + DAY;
-    let opened = state
-        .ports
-        .limits
-        .open_chain(now, pair, chain, keep_until)
-        .await;
-    opened.map_err(|error| half_done(&error))?;
-    let prompt = vec![carrier(record, endpoint, chain, now)];
-    if let Err(error) = state.ports.broker.publish(now, prompt).await {
-        tracing::warn!(%error, "a resent message will start late");
-    }
-    Ok(())
-}
-
-fn half_done(error: &PortError) -> PortError {
-    PortError::Unknown {
-        part: "limits",
-        cause: error.to_string(),
-    }
-}
-
-fn carrier(record: &MessageRecord, endpoint: &Endpoint, chain: ChainId, now: Timestamp) -> Item {
-    Item {
-        event: Arc::clone(&record.event),
-        work: Work::Targets(vec![Target {
-            endpoint: endpoint.id,
-            era: endpoint.era,
-            chain,
-            attempt: 1,
-            due: now,
-            trigger: Trigger::Manual,
-        }]),
-        maybe_dup: true,
-    }
 }

@@ -2,13 +2,17 @@
 
 pub(crate) mod app;
 pub(crate) mod attempt;
+pub(crate) mod content;
 pub(crate) mod dead_letter;
 pub(crate) mod endpoint;
 pub(crate) mod endpoint_headers;
+pub(crate) mod endpoint_msg;
 pub(crate) mod endpoint_secret;
+pub(crate) mod endpoint_stats;
 pub(crate) mod event_type;
 pub(crate) mod health;
 pub(crate) mod msg;
+pub(crate) mod send_example;
 
 use crate::error::ApiError;
 use crate::reply::Reply;

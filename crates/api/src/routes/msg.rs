@@ -89,7 +89,11 @@ async fn target(
 }
 
 /// The application in the body has to be the path's. `own` is the uid of the one that the path names by identifier.
-fn must_name(uid: Option<&Uid>, path: &AppKey, own: Option<&Uid>) -> Result<(), ApiError> {
+pub(super) fn must_name(
+    uid: Option<&Uid>,
+    path: &AppKey,
+    own: Option<&Uid>,
+) -> Result<(), ApiError> {
     let expected = match path {
         AppKey::Uid(uid) => Some(uid),
         AppKey::Id(_) => own,

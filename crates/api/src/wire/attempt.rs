@@ -2,7 +2,7 @@
 
 use postrider_core::attempt::AttemptRecord;
 use postrider_core::message::{MessageRecord, Trigger};
-use postrider_core::ports::{Destination, DestinationStatus};
+use postrider_core::ports::{Attempted, Destination, DestinationStatus};
 use postrider_core::{AttemptId, Endpoint, EndpointId, MessageId, Timestamp};
 use serde::Serialize;
 
@@ -24,6 +24,16 @@ impl Status {
         [Self::Success, Self::Pending, Self::Fail, Self::Sending]
             .into_iter()
             .find(|status| (*status as u8).to_string() == text)
+    }
+
+    /// The states of deliveries that it stands for.
+    pub(crate) fn of_destinations(self) -> Vec<DestinationStatus> {
+        match self {
+            Self::Success => vec![DestinationStatus::Delivered],
+            Self::Pending => vec![DestinationStatus::Pending],
+            Self::Fail => vec![DestinationStatus::Failed, DestinationStatus::Canceled],
+            Self::Sending => vec![DestinationStatus::Sending],
+        }
     }
 
     const fn text(self) -> &'static str {
@@ -124,6 +134,30 @@ impl<'a> DestinationOut<'a> {
             status: status as u8,
             status_text: status.text(),
             next_attempt: destination.next_attempt,
+        }
+    }
+}
+
+/// A message, and how far it has come at one endpoint.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AttemptedOut<'a> {
+    #[serde(flatten)]
+    message: MessageOut<'a>,
+    status: u8,
+    status_text: &'static str,
+    #[serde(serialize_with = "super::optional_time")]
+    next_attempt: Option<Timestamp>,
+}
+
+impl<'a> AttemptedOut<'a> {
+    pub(crate) fn new(row: &'a Attempted, with_content: bool) -> Self {
+        let status = Status::from(row.destination.status);
+        Self {
+            message: MessageOut::of_record(&row.message, with_content),
+            status: status as u8,
+            status_text: status.text(),
+            next_attempt: row.destination.next_attempt,
         }
     }
 }

@@ -90,7 +90,7 @@ impl MessageIn {
             tags: tags(split.tags)?,
             headers: headers(split.transformations_params)?,
             retention: retention(&split)?,
-            deliver_at: checked("deliverAt", split.deliver_at, time)?,
+            deliver_at: checked("deliverAt", split.deliver_at, validate::time)?,
             application: application(split.application)?,
         };
         Ok((message, payload))
@@ -174,10 +174,6 @@ fn tags(raw: Option<&RawValue>) -> Result<Vec<String>, ApiError> {
         return Err(ApiError::body_value("tags", message));
     }
     Ok(tags)
-}
-
-fn time(text: &str) -> Check<Timestamp> {
-    Timestamp::parse_rfc3339(text).ok_or_else(|| "must be a time as of RFC 3339".to_owned())
 }
 
 fn retention(split: &Split<'_>) -> Result<Option<Duration>, ApiError> {
