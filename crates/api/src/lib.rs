@@ -9,6 +9,7 @@
 //! | how does an event get accepted? | `accept` |
 //! | what happens around every request? | `edge` |
 //! | who may do what? | `auth`, [`tokens`] |
+//! | what goes on after its request was answered? | `tasks` |
 //! | what does the client read when something fails? | `error` |
 //! | why does a repeated POST not happen twice? | `idempotency` |
 //! | what is on the wire? | `wire/` |
@@ -36,6 +37,7 @@ mod resend;
 mod router;
 mod routes;
 mod state;
+mod tasks;
 pub mod tokens;
 mod validate;
 mod wire;
@@ -80,9 +82,9 @@ impl Api {
     /// Must be called within a tokio runtime: what is written in batches is written by tasks.
     #[must_use]
     pub fn new(parts: ApiParts<'_>) -> Self {
-        Self {
-            state: Arc::new(State::new(parts)),
-        }
+        let state = Arc::new(State::new(parts));
+        tasks::watch_over(&state);
+        Self { state }
     }
 
     /// Everything under `/api/v1`, and an answer in JSON for everything else. Routes that are added to it come first.
@@ -90,19 +92,21 @@ impl Api {
         router::router(&self.state)
     }
 
-    /// Takes no more requests, waits for those that are still at work although their client has gone, and writes what
-    /// is batched. Both waits end after the configured grace. Closing twice is closing once.
+    /// Takes no more requests, waits for those that are still at work although their client has gone, interrupts background
+    /// tasks, and writes what is batched. Each of these waits ends after the configured grace. Closing twice is closing once.
     pub async fn close(&self) {
         let State {
             in_flight,
             config,
             batches,
+            tasks,
             ..
         } = &*self.state;
         let all = u32::try_from(config.max_in_flight).unwrap_or(u32::MAX);
         let drained = tokio::time::timeout(config.close_grace, in_flight.acquire_many(all)).await;
         in_flight.close();
         drop(drained);
+        tasks.close(config.close_grace).await;
         batches.close().await;
     }
 }

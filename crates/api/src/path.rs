@@ -4,7 +4,9 @@
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use postrider_core::ports::{AppKey, EndpointKey, MessageKey};
-use postrider_core::{AppId, AttemptId, DeadLetterId, EndpointId, EventTypeName, MessageId, Uid};
+use postrider_core::{
+    AppId, AttemptId, DeadLetterId, EndpointId, EventTypeName, MessageId, TaskId, Uid,
+};
 
 use crate::error::{ApiError, kind};
 
@@ -88,6 +90,10 @@ impl Path {
 
     pub(crate) fn dead_letter(&self) -> Result<DeadLetterId, ApiError> {
         self.id("dead_letter_id")
+    }
+
+    pub(crate) fn task(&self) -> Result<TaskId, ApiError> {
+        self.id("task_id")
     }
 
     pub(crate) fn event_type(&self) -> Result<EventTypeName, ApiError> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use postrider_core::ladder::MAX_STRETCH;
 use postrider_core::message::{Item, MessageRecord, Target, Trigger, Work};
 use postrider_core::ports::{HandOff, PortError, Until};
-use postrider_core::{ChainId, Endpoint, MessageId, PairKey, Timestamp};
+use postrider_core::{ChainId, Endpoint, MessageId, PairKey, TaskId, Timestamp};
+use sha2::{Digest, Sha256};
 
 use crate::error::ApiError;
 use crate::state::State;
@@ -39,6 +40,17 @@ pub(crate) fn must_have_payload(record: &MessageRecord) -> Result<(), ApiError> 
 pub(crate) fn chain_of_request(id: MessageId) -> ChainId {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&id.as_bytes()[12..]);
+    ChainId(u64::from_be_bytes(bytes).max(1))
+}
+
+/// A chain that is named by a task and the message, so that a task that is taken up again opens it once.
+pub(crate) fn chain_of_task(task: TaskId, message: MessageId) -> ChainId {
+    let mut hash = Sha256::new();
+    hash.update(task.as_bytes());
+    hash.update(message.as_bytes());
+    let hash: [u8; 32] = hash.finalize().into();
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hash[..8]);
     ChainId(u64::from_be_bytes(bytes).max(1))
 }
 
@@ -96,5 +108,23 @@ fn carrier(record: &MessageRecord, endpoint: &Endpoint, chain: ChainId, now: Tim
             trigger: Trigger::Manual,
         }]),
         maybe_dup: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_has_one_chain_for_each_message_and_it_is_never_the_first() {
+        let (task, other) = (TaskId::from_bytes([1; 20]), TaskId::from_bytes([2; 20]));
+        let (one, two) = (
+            MessageId::from_bytes([3; 20]),
+            MessageId::from_bytes([4; 20]),
+        );
+        assert_eq!(chain_of_task(task, one), chain_of_task(task, one));
+        assert_ne!(chain_of_task(task, one), chain_of_task(task, two));
+        assert_ne!(chain_of_task(task, one), chain_of_task(other, one));
+        assert_ne!(chain_of_task(task, one), ChainId::FIRST);
     }
 }

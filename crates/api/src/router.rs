@@ -11,8 +11,8 @@ use tower::ServiceBuilder;
 use crate::edge;
 use crate::error::ApiError;
 use crate::routes::{
-    app, attempt, content, dead_letter, endpoint, endpoint_headers, endpoint_msg, endpoint_secret,
-    endpoint_stats, event_type, health, msg, send_example,
+    app, attempt, background_task, content, dead_letter, endpoint, endpoint_headers, endpoint_msg,
+    endpoint_secret, endpoint_stats, event_type, health, msg, recover, send_example,
 };
 use crate::state::Shared;
 
@@ -24,6 +24,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
     vec![
         ("/api/v1/health", get(health::check)),
         ("/api/v1/health/ping", get(health::ping)),
+
+        ("/api/v1/background-task", get(background_task::list)),
+        ("/api/v1/background-task/{task_id}", get(background_task::get)),
 
         ("/api/v1/event-type", get(event_type::list).post(event_type::create)),
         ("/api/v1/event-type/{event_type_name}",
@@ -40,6 +43,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/msg", get(endpoint_msg::list)),
         ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/stats", get(endpoint_stats::get)),
         ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/send-example", post(send_example::send)),
+        ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/recover", post(recover::recover)),
+        ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/replay-missing", post(recover::replay_missing)),
         ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", get(endpoint_secret::get)),
         ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", post(endpoint_secret::rotate)),
 

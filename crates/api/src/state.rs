@@ -12,6 +12,7 @@ use crate::batch::Batches;
 use crate::config::ApiConfig;
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::tasks::Tasks;
 use crate::tokens::TokenVerifier;
 
 pub(crate) type Shared = Arc<State>;
@@ -23,6 +24,7 @@ pub(crate) struct State {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: ApiConfig,
     pub(crate) tokens: TokenVerifier,
+    pub(crate) tasks: Tasks,
     pub(crate) metrics: Metrics,
     pub(crate) batches: Batches,
     pub(crate) health: Health,
@@ -41,6 +43,7 @@ impl State {
             in_flight: Arc::new(Semaphore::new(parts.config.max_in_flight)),
             body_memory: Arc::new(Semaphore::new(parts.config.max_body_memory)),
             health: Health::default(),
+            tasks: Tasks::default(),
             metrics,
             ports: parts.ports,
             cache: parts.cache,

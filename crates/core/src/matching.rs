@@ -2,6 +2,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::message::Event;
+use crate::name::{Channel, EventTypeName};
 
 /// Whether `endpoint` is to get `event`:
 ///
@@ -16,36 +17,21 @@ use crate::message::Event;
 pub fn matches(endpoint: &Endpoint, event: &Event) -> bool {
     !endpoint.disabled
         && endpoint.created_version <= event.registry_version
-        && wants(endpoint, event)
+        && asks_for(endpoint, &event.event_type, &event.channels)
 }
 
-/// Whether `endpoint` asks for events like this one, whenever each of them came into being.
+/// Whether `endpoint` asks for such events, be it disabled or not, and whenever each of them came into being.
 #[must_use]
-pub fn wants(endpoint: &Endpoint, event: &Event) -> bool {
-    wants_type(endpoint, event) && wants_channel(endpoint, event)
-}
-
-fn wants_type(endpoint: &Endpoint, event: &Event) -> bool {
-    endpoint
-        .event_types
-        .as_ref()
-        .is_none_or(|types| types.contains(&event.event_type))
-}
-
-fn wants_channel(endpoint: &Endpoint, event: &Event) -> bool {
-    let listed = |channels: &Vec<_>| {
-        event
-            .channels
-            .iter()
-            .any(|channel| channels.contains(channel))
-    };
-    endpoint.channels.as_ref().is_none_or(listed)
+pub fn asks_for(endpoint: &Endpoint, event_type: &EventTypeName, channels: &[Channel]) -> bool {
+    let types = endpoint.event_types.as_ref();
+    let wanted = endpoint.channels.as_ref();
+    types.is_none_or(|types| types.contains(event_type))
+        && wanted.is_none_or(|wanted| channels.iter().any(|channel| wanted.contains(channel)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::{Channel, EventTypeName};
     use crate::samples;
 
     fn channels(names: &[&str]) -> Vec<Channel> {

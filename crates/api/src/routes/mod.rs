@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod attempt;
+pub(crate) mod background_task;
 pub(crate) mod content;
 pub(crate) mod dead_letter;
 pub(crate) mod endpoint;
@@ -12,6 +13,7 @@ pub(crate) mod endpoint_stats;
 pub(crate) mod event_type;
 pub(crate) mod health;
 pub(crate) mod msg;
+pub(crate) mod recover;
 pub(crate) mod send_example;
 
 use crate::error::ApiError;

@@ -11,6 +11,7 @@ pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod payload;
 pub(crate) mod secret;
+pub(crate) mod task;
 
 use postrider_core::Timestamp;
 use serde::Serializer;

@@ -26,5 +26,6 @@ mod idempotency;
 mod msg;
 mod outages;
 mod paging;
+mod recover;
 mod send_example;
 mod support;

@@ -1,0 +1,161 @@
+//! Background tasks: work that a request begins and that goes on after its answer.
+//!
+//! ```text
+//!  POST ──▶ written down ──▶ 202            step, write down how far, step, …  ──▶ finished
+//!              │                 ▲                              │ the process dies, a store is away
+//!              └── its name among those that have not ended ◀───┴── the lease ends: another process goes on
+//! ```
+//!
+//! A task is a document; what it has done is written into it after each step, by compare-and-set, together with a lease.
+//! Whoever accepted a task works on it; where that one dies, any other that looks for tasks whose lease has ended goes on
+//! behind the last step. A step that was done and not written down is done again, and does no harm: what it sends again
+//! is the same chain.
+//!
+//! Bounds: each process works on a few tasks at a time, each in small steps; others wait for their turn.
+
+mod record;
+mod replay;
+mod step;
+mod store;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use postrider_core::ports::PortError;
+use postrider_core::{OrgId, TaskId, Timestamp};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{interval, timeout};
+use tracing::Instrument as _;
+
+pub(crate) use self::record::{Span, Status, Task, Work};
+pub(crate) use self::store::TaskFilter;
+
+use crate::error::ApiError;
+use crate::state::{Shared, State};
+
+/// Tasks that one process works on at a time.
+const AT_ONCE: usize = 4;
+/// For how long nobody else goes on with a task: longer than any step.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// What this process does about tasks.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    places: Arc<Semaphore>,
+    closing: watch::Sender<bool>,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            closing: watch::channel(false).0,
+        }
+    }
+}
+
+impl Tasks {
+    /// Takes up no more tasks, and lets those under way end their step. Closing twice is closing once.
+    pub(crate) async fn close(&self, grace: Duration) {
+        self.closing.send_replace(true);
+        let all = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
+        drop(timeout(grace, self.places.acquire_many(all)).await);
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+}
+
+/// Writes a task down and begins it. The same identifier begins it once.
+pub(crate) async fn begin(state: &Shared, task: Task) -> Result<Task, ApiError> {
+    let begun = store::create(state, &task).await?;
+    if begun.status == Status::Running {
+        work_on(state, begun.org, begun.id);
+    }
+    Ok(begun)
+}
+
+/// Looks for tasks that nobody works on, as long as the API is there.
+pub(crate) fn watch_over(state: &Shared) {
+    let (watched, mut closing) = (Arc::downgrade(state), state.tasks.closing.subscribe());
+    let every = state.config.task_interval;
+    tokio::spawn(async move {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                _ = closing.changed() => return,
+            }
+            let Some(state) = Weak::upgrade(&watched) else {
+                return;
+            };
+            if let Err(error) = take_up(&state).await {
+                tracing::debug!(%error, "tasks cannot be looked for");
+            }
+        }
+    });
+}
+
+async fn take_up(state: &Shared) -> Result<(), PortError> {
+    for open in store::open(state).await? {
+        let Some((task, _)) = store::load(state, open.org, open.task).await? else {
+            // Its document comes right after its name, or never.
+            if open.task.created_at() + LEASE < state.now() {
+                store::forget_open(state, open.task).await?;
+            }
+            continue;
+        };
+        if task.status != Status::Running {
+            store::forget_open(state, task.id).await?;
+        } else if task.leased_until <= state.now() {
+            work_on(state, task.org, task.id);
+        }
+    }
+    Ok(())
+}
+
+/// Goes on with a task in the background, where there is a place for it and nobody else is at it.
+fn work_on(state: &Shared, org: OrgId, id: TaskId) {
+    let Ok(place) = Arc::clone(&state.tasks.places).try_acquire_owned() else {
+        return;
+    };
+    let state = Arc::clone(state);
+    let span = tracing::info_span!("task", %id);
+    let work = async move {
+        if let Err(error) = go_on(&state, org, id).await {
+            tracing::warn!(%error, "a task was interrupted; it will be gone on with");
+        }
+        drop(place);
+    };
+    tokio::spawn(work.instrument(span));
+}
+
+/// Step by step until it has ended, or somebody else is at it.
+async fn go_on(state: &State, org: OrgId, id: TaskId) -> Result<(), ApiError> {
+    let Some((mut task, mut version)) = store::load(state, org, id).await? else {
+        return Ok(());
+    };
+    if task.status != Status::Running || task.leased_until > state.now() {
+        return Ok(());
+    }
+    task.leased_until = state.now() + LEASE;
+    loop {
+        let Some(stored) = store::save(state, &task, version).await? else {
+            return Ok(());
+        };
+        version = stored;
+        if task.status != Status::Running {
+            return Ok(store::forget_open(state, task.id).await?);
+        }
+        if state.tasks.is_closing() {
+            task.leased_until = Timestamp::EPOCH;
+            store::save(state, &task, version).await?;
+            return Ok(());
+        }
+        task = step::step(state, task).await?;
+        task.updated_at = state.now();
+        task.leased_until = state.now() + LEASE;
+    }
+}

@@ -1,0 +1,146 @@
+//! Sending again what an endpoint did not get, in the order of the messages.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use postrider_core::matching;
+use postrider_core::message::MessageRecord;
+use postrider_core::page::{Cursor, Order, Page};
+use postrider_core::ports::{AttemptedFilter, DestinationStatus, EndpointKey, MessageFilter};
+use postrider_core::{AppId, Endpoint, MessageId};
+
+use super::record::{Span, Task};
+use crate::error::ApiError;
+use crate::resend;
+use crate::state::State;
+
+/// Messages of one step: their payloads are in memory.
+const PORTION: usize = 50;
+/// Of which so many are sent at a time.
+const AT_ONCE: usize = 8;
+
+/// What was given up, and what was canceled because the endpoint was disabled.
+const NOT_GOT: [DestinationStatus; 2] = [DestinationStatus::Failed, DestinationStatus::Canceled];
+
+pub(super) async fn recover(state: &State, task: Task, span: &Span) -> Result<Task, ApiError> {
+    let Some(app) = task.app else {
+        return Ok(task.failed("it names no application"));
+    };
+    let endpoint = match endpoint(state, app, span).await? {
+        Ok(endpoint) => endpoint,
+        Err(reason) => return Ok(task.failed(reason)),
+    };
+    let filter = AttemptedFilter {
+        messages: within(span),
+        statuses: NOT_GOT.to_vec(),
+    };
+    let log = &state.ports.log;
+    let found = log
+        .attempted(app, span.endpoint, &filter, page(&task))
+        .await?;
+    let messages: Vec<_> = found.items.into_iter().map(|row| row.message).collect();
+    let last = messages.last().map(|record| record.event.message);
+    let task = send(state, task, &endpoint, messages).await?;
+    Ok(behind(task, last, found.more))
+}
+
+/// What the endpoint wants, and was never tried with: it came later, or wanted something else then.
+pub(super) async fn missing(state: &State, task: Task, span: &Span) -> Result<Task, ApiError> {
+    let Some(app) = task.app else {
+        return Ok(task.failed("it names no application"));
+    };
+    let endpoint = match endpoint(state, app, span).await? {
+        Ok(endpoint) => endpoint,
+        Err(reason) => return Ok(task.failed(reason)),
+    };
+    let filter = within(span);
+    let log = &state.ports.log;
+    let found = log.messages(app, &filter, page(&task)).await?;
+    // Both lists are in one order, and this one is part of the other: as many rows reach as far.
+    let filter = AttemptedFilter {
+        messages: filter,
+        statuses: Vec::new(),
+    };
+    let tried = log
+        .attempted(app, span.endpoint, &filter, page(&task))
+        .await?;
+    let tried: BTreeSet<MessageId> = tried
+        .items
+        .iter()
+        .map(|row| row.message.event.message)
+        .collect();
+    let last = found.items.last().map(|record| record.event.message);
+    let wanted = |record: &MessageRecord| {
+        !tried.contains(&record.event.message)
+            && matching::asks_for(&endpoint, &record.event.event_type, &record.event.channels)
+    };
+    let messages: Vec<_> = found.items.into_iter().filter(wanted).collect();
+    let task = send(state, task, &endpoint, messages).await?;
+    Ok(behind(task, last, found.more))
+}
+
+/// The endpoint as it is now, or why nothing can be sent to it.
+async fn endpoint(
+    state: &State,
+    app: AppId,
+    span: &Span,
+) -> Result<Result<Endpoint, &'static str>, ApiError> {
+    let key = EndpointKey::Id(span.endpoint);
+    let found = state.ports.registry.endpoint(app, &key).await?;
+    Ok(match found {
+        None => Err("the endpoint was deleted"),
+        Some(endpoint) if endpoint.disabled => Err("the endpoint was disabled"),
+        Some(endpoint) => Ok(endpoint),
+    })
+}
+
+/// Bounds of lists are exclusive.
+fn within(span: &Span) -> MessageFilter {
+    let moment = Duration::from_millis(1);
+    MessageFilter {
+        after: Some(span.since - moment),
+        before: Some(span.until + moment),
+        ..MessageFilter::default()
+    }
+}
+
+fn page(task: &Task) -> Page<MessageId> {
+    let last = task.cursor.as_deref().and_then(|text| text.parse().ok());
+    Page {
+        cursor: last.map_or(Cursor::Start, Cursor::After),
+        limit: PORTION,
+        order: Order::Ascending,
+    }
+}
+
+fn behind(mut task: Task, last: Option<MessageId>, more: bool) -> Task {
+    let Some(last) = last.filter(|_| more) else {
+        return task.finished();
+    };
+    task.cursor = Some(last.to_string());
+    task
+}
+
+async fn send(
+    state: &State,
+    mut task: Task,
+    endpoint: &Endpoint,
+    messages: Vec<MessageRecord>,
+) -> Result<Task, ApiError> {
+    let (whole, bare): (Vec<_>, Vec<_>) =
+        messages.into_iter().partition(|record| record.has_payload);
+    let mut sent: Vec<BoxFuture<'_, Result<(), ApiError>>> = Vec::with_capacity(whole.len());
+    for record in &whole {
+        let chain = resend::chain_of_task(task.id, record.event.message);
+        sent.push(resend::open_and_send(state, record, endpoint, chain).boxed());
+    }
+    stream::iter(sent)
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await?;
+    task.count("resent", whole.len() as u64);
+    task.count("withoutPayload", bare.len() as u64);
+    Ok(task)
+}

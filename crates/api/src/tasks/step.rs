@@ -1,0 +1,14 @@
+//! One step of a task: little enough that it ends long before the lease does.
+
+use super::record::{Task, Work};
+use super::replay;
+use crate::error::ApiError;
+use crate::state::State;
+
+/// The task as it is after the step.
+pub(super) async fn step(state: &State, task: Task) -> Result<Task, ApiError> {
+    match task.work.clone() {
+        Work::Recover(span) => replay::recover(state, task, &span).await,
+        Work::ReplayMissing(span) => replay::missing(state, task, &span).await,
+    }
+}
