@@ -2,19 +2,24 @@
 //!
 //! | argument | lets in | else |
 //! |---|---|---|
-//! | [`Principal`] | any valid token | 401 |
+//! | [`Principal`] | any valid token or key | 401 |
+//! | [`Caller`] | the same, whatever it may do | 401 |
 //! | [`Operator`] | an operator | 401, 403 |
 //! | [`InApp`] | the operator of the path's application, or that application's consumer | 401, 404 |
 //! | [`OperatorInApp`] | the operator of the path's application | 401, 403, 404 |
 //!
+//! Who may only look is refused (403) what changes something, and keys that sign: whoever has one can make messages up.
+//!
 //! Another tenant's application is a 404 with the body of an unknown one.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
+use http::Method;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use postrider_core::ports::AppKey;
 use postrider_core::{AppId, Application, OrgId};
 
+use crate::access::{self, Caller};
 use crate::error::ApiError;
 use crate::path::Path;
 use crate::state::{Shared, State};
@@ -24,10 +29,27 @@ impl FromRequestParts<Shared> for Principal {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, ApiError> {
-        bearer(parts)
-            .and_then(|token| state.tokens.verify(token, state.now()))
-            .ok_or(ApiError::Unauthenticated)
+        let caller = Caller::from_request_parts(parts, state).await?;
+        if caller.read_only && !is_harmless(parts) {
+            return Err(ApiError::Forbidden);
+        }
+        Ok(caller.principal)
     }
+}
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, ApiError> {
+        let shown = bearer(parts).ok_or(ApiError::Unauthenticated)?;
+        access::check(state, shown).await
+    }
+}
+
+fn is_harmless(parts: &Parts) -> bool {
+    let path = parts.extensions.get::<MatchedPath>();
+    let signs = path.is_some_and(|path| path.as_str().ends_with("/secret"));
+    matches!(parts.method, Method::GET | Method::HEAD) && !signs
 }
 
 fn bearer(parts: &Parts) -> Option<&str> {

@@ -31,6 +31,8 @@ pub struct ApiConfig {
     pub event_id_retention: Duration,
     /// What the workers follow: a resent message's pair record has to outlive it.
     pub retry_schedule: RetrySchedule,
+    /// Where people reach this installation, for links into its console.
+    pub public_url: String,
     /// How often it is looked for background tasks that nobody works on.
     pub task_interval: Duration,
     /// Bytes of log records, and of completed reservations, that may wait for their store; beyond it the oldest
@@ -56,6 +58,7 @@ impl ApiConfig {
             payload_retention: 90 * DAY,
             event_id_retention: 3 * DAY,
             retry_schedule: RetrySchedule::default(),
+            public_url: "http://127.0.0.1:8071".to_owned(),
             task_interval: Duration::from_secs(5),
             max_batch_bytes: 64 * 1024 * 1024,
             close_grace: Duration::from_secs(5),

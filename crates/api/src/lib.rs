@@ -8,7 +8,7 @@
 //! | which routes are there? | `router`; `routes/` mirrors their URLs |
 //! | how does an event get accepted? | `accept` |
 //! | what happens around every request? | `edge` |
-//! | who may do what? | `auth`, [`tokens`] |
+//! | who may do what? | `auth`, `access`, [`tokens`] |
 //! | what goes on after its request was answered? | `tasks` |
 //! | what does the client read when something fails? | `error` |
 //! | why does a repeated POST not happen twice? | `idempotency` |
@@ -18,6 +18,8 @@
 //! knows), and delivery.
 
 mod accept;
+mod access;
+mod api_key;
 mod auth;
 mod batch;
 mod body;

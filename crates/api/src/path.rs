@@ -5,7 +5,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use postrider_core::ports::{AppKey, EndpointKey, MessageKey};
 use postrider_core::{
-    AppId, AttemptId, DeadLetterId, EndpointId, EventTypeName, MessageId, TaskId, Uid,
+    ApiKeyId, AppId, AttemptId, DeadLetterId, EndpointId, EventTypeName, MessageId, TaskId, Uid,
 };
 
 use crate::error::{ApiError, kind};
@@ -94,6 +94,10 @@ impl Path {
 
     pub(crate) fn task(&self) -> Result<TaskId, ApiError> {
         self.id("task_id")
+    }
+
+    pub(crate) fn api_key(&self) -> Result<ApiKeyId, ApiError> {
+        self.id("key_id")
     }
 
     pub(crate) fn event_type(&self) -> Result<EventTypeName, ApiError> {

@@ -11,8 +11,8 @@ use tower::ServiceBuilder;
 use crate::edge;
 use crate::error::ApiError;
 use crate::routes::{
-    app, attempt, background_task, content, dead_letter, endpoint, endpoint_headers, endpoint_msg,
-    endpoint_secret, endpoint_stats, event_type, health, msg, recover, send_example,
+    api_key, app, attempt, auth, background_task, content, dead_letter, endpoint, endpoint_headers,
+    endpoint_msg, endpoint_secret, endpoint_stats, event_type, health, msg, recover, send_example,
 };
 use crate::state::Shared;
 
@@ -25,6 +25,11 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/api/v1/health", get(health::check)),
         ("/api/v1/health/ping", get(health::ping)),
 
+        ("/api/v1/auth/app-portal-access/{app_id}", post(auth::portal)),
+        ("/api/v1/auth/app/{app_id}/expire-all", post(auth::expire_all)),
+        ("/api/v1/auth/logout", post(auth::logout)),
+        ("/api/v1/api-key", get(api_key::list).post(api_key::create)),
+        ("/api/v1/api-key/{key_id}", get(api_key::get).delete(api_key::revoke)),
         ("/api/v1/background-task", get(background_task::list)),
         ("/api/v1/background-task/{task_id}", get(background_task::get)),
 

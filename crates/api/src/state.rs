@@ -8,6 +8,7 @@ use postrider_core::{Clock, MessageId, Timestamp};
 use tokio::sync::Semaphore;
 
 use crate::ApiParts;
+use crate::access::Heard;
 use crate::batch::Batches;
 use crate::config::ApiConfig;
 use crate::health::Health;
@@ -24,6 +25,7 @@ pub(crate) struct State {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: ApiConfig,
     pub(crate) tokens: TokenVerifier,
+    pub(crate) heard: Heard,
     pub(crate) tasks: Tasks,
     pub(crate) metrics: Metrics,
     pub(crate) batches: Batches,
@@ -43,6 +45,7 @@ impl State {
             in_flight: Arc::new(Semaphore::new(parts.config.max_in_flight)),
             body_memory: Arc::new(Semaphore::new(parts.config.max_body_memory)),
             health: Health::default(),
+            heard: Heard::default(),
             tasks: Tasks::default(),
             metrics,
             ports: parts.ports,

@@ -18,6 +18,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use moka::sync::Cache;
 use postrider_core::{AppId, OrgId, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
@@ -80,15 +81,34 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D:
 #[derive(Serialize, Deserialize)]
 struct Claims {
     #[serde(skip_serializing_if = "Option::is_none")]
-    iat: Option<serde_json::Number>,
+    iat: Option<Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    nbf: Option<serde_json::Number>,
-    exp: serde_json::Number,
+    nbf: Option<Number>,
+    exp: Number,
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<String>,
     sub: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     org: Option<OrgId>,
+    /// Tells tokens apart that are alike otherwise, so that each can be revoked alone.
+    #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
+    jti: Option<String>,
+    #[serde(
+        rename = "readOnly",
+        skip_serializing_if = "std::ops::Not::not",
+        default
+    )]
+    read_only: bool,
+}
+
+/// A consumer's token that is handed out over the API.
+#[derive(Debug, Clone, Copy)]
+pub struct Portal {
+    pub org: OrgId,
+    pub app: AppId,
+    pub read_only: bool,
+    /// Random.
+    pub id: u128,
 }
 
 /// Makes a token for the operator `org`, valid from `now` on for `ttl`.
@@ -112,6 +132,19 @@ pub fn mint_consumer(
     mint(secret, app.to_string(), Some(org), now, ttl)
 }
 
+/// Makes a token as [`mint_consumer`] does. It tells to the millisecond when it was made, so that it outlives a revocation of
+/// all tokens that were made before it in the same second.
+#[must_use]
+pub fn mint_portal(secret: &JwtSecret, portal: &Portal, now: Timestamp, ttl: Duration) -> String {
+    let claims = Claims {
+        iat: Number::from_f64(now.as_millis() as f64 / 1000.0),
+        jti: Some(format!("{:032x}", portal.id)),
+        read_only: portal.read_only,
+        ..claims(portal.app.to_string(), Some(portal.org), now, ttl)
+    };
+    sign(secret, &claims)
+}
+
 fn mint(
     secret: &JwtSecret,
     sub: String,
@@ -119,20 +152,29 @@ fn mint(
     now: Timestamp,
     ttl: Duration,
 ) -> String {
-    let header = Header {
-        alg: ALGORITHM,
-        typ: Some("JWT"),
-        crit: false,
-    };
-    let claims = Claims {
+    sign(secret, &claims(sub, org, now, ttl))
+}
+
+fn claims(sub: String, org: Option<OrgId>, now: Timestamp, ttl: Duration) -> Claims {
+    Claims {
         iat: Some(now.as_secs().into()),
         nbf: Some(now.as_secs().into()),
         exp: (now + ttl).as_secs().into(),
         iss: Some(ISSUER.to_owned()),
         sub,
         org,
+        jti: None,
+        read_only: false,
+    }
+}
+
+fn sign(secret: &JwtSecret, claims: &Claims) -> String {
+    let header = Header {
+        alg: ALGORITHM,
+        typ: Some("JWT"),
+        crit: false,
     };
-    let mut token = format!("{}.{}", encode(&header), encode(&claims));
+    let mut token = format!("{}.{}", encode(&header), encode(claims));
     let tag = mac(secret, token.as_bytes()).finalize().into_bytes();
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(tag, &mut token);
@@ -152,22 +194,27 @@ fn mac(secret: &JwtSecret, signed: &[u8]) -> Hmac<Sha256> {
 
 /// What a token proved, and when it stops to.
 #[derive(Debug, Clone, Copy)]
-struct Verified {
-    principal: Principal,
+pub(crate) struct Proof {
+    pub(crate) principal: Principal,
+    pub(crate) read_only: bool,
+    /// The beginning of time where the token does not tell.
+    pub(crate) issued_at: Timestamp,
     not_before: Timestamp,
-    expires: Timestamp,
+    pub(crate) expires: Timestamp,
+    /// Of the token.
+    pub(crate) hash: [u8; 32],
 }
 
-impl Verified {
-    fn at(&self, now: Timestamp) -> Option<Principal> {
-        (now < self.expires && now + SKEW >= self.not_before).then_some(self.principal)
+impl Proof {
+    fn holds(&self, now: Timestamp) -> bool {
+        now < self.expires && now + SKEW >= self.not_before
     }
 }
 
 /// Checks tokens.
 pub struct TokenVerifier {
     secret: JwtSecret,
-    known: Cache<[u8; 32], Verified>,
+    known: Cache<[u8; 32], Proof>,
 }
 
 impl std::fmt::Debug for TokenVerifier {
@@ -189,23 +236,27 @@ impl TokenVerifier {
     /// append, is ignored.
     #[must_use]
     pub fn verify(&self, token: &str, now: Timestamp) -> Option<Principal> {
+        self.check(token, now).map(|proof| proof.principal)
+    }
+
+    /// What `token` proves at `now`, as far as that can be told from itself.
+    pub(crate) fn check(&self, token: &str, now: Timestamp) -> Option<Proof> {
         if token.len() > MAX_TOKEN_LEN {
             return None;
         }
         let token = token.split_once('|').map_or(token, |(token, _)| token);
         let hash: [u8; 32] = Sha256::digest(token).into();
         if let Some(known) = self.known.get(&hash) {
-            return known.at(now);
+            return Some(known).filter(|known| known.holds(now));
         }
-        let verified = read(&self.secret, token)?;
-        let principal = verified.at(now)?;
-        self.known.insert(hash, verified);
-        Some(principal)
+        let proof = read(&self.secret, token, hash).filter(|proof| proof.holds(now))?;
+        self.known.insert(hash, proof);
+        Some(proof)
     }
 }
 
 /// Checks the signature and reads the claims. Says nothing about the time.
-fn read(secret: &JwtSecret, token: &str) -> Option<Verified> {
+fn read(secret: &JwtSecret, token: &str, hash: [u8; 32]) -> Option<Proof> {
     let (signed, tag) = token.rsplit_once('.')?;
     let (header, claims) = signed.split_once('.')?;
     let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
@@ -217,11 +268,14 @@ fn read(secret: &JwtSecret, token: &str) -> Option<Verified> {
     // Takes the same time wherever the tag differs.
     mac(secret, signed.as_bytes()).verify_slice(&tag).ok()?;
     let claims: Claims = serde_json::from_slice(&object(claims)?).ok()?;
-    let not_before = claims.nbf.as_ref().map_or(Some(Timestamp::EPOCH), time)?;
-    Some(Verified {
+    let known = |claim: &Option<Number>| claim.as_ref().map_or(Some(Timestamp::EPOCH), time);
+    Some(Proof {
         principal: principal(&claims)?,
-        not_before,
+        read_only: claims.read_only,
+        issued_at: known(&claims.iat)?,
+        not_before: known(&claims.nbf)?,
         expires: time(&claims.exp)?,
+        hash,
     })
 }
 
@@ -240,7 +294,7 @@ fn principal(claims: &Claims) -> Option<Principal> {
     Some(Principal::Operator { org })
 }
 
-fn time(seconds: &serde_json::Number) -> Option<Timestamp> {
+fn time(seconds: &Number) -> Option<Timestamp> {
     let millis = seconds.as_f64()? * 1000.0;
     millis
         .is_finite()
@@ -304,6 +358,30 @@ mod tests {
             None,
             "not yet"
         );
+    }
+
+    #[test]
+    fn a_portal_token_tells_who_when_and_how_far() {
+        let verifier = TokenVerifier::new(secret());
+        let now = NOW + Duration::from_millis(123);
+        let mut portal = Portal {
+            org: org(),
+            app: app(),
+            read_only: true,
+            id: 7,
+        };
+        let token = mint_portal(&secret(), &portal, now, HOUR);
+        let proof = verifier.check(&token, now).unwrap();
+        let (org, app) = (org(), app());
+        assert_eq!(proof.principal, Principal::Consumer { org, app });
+        assert!(proof.read_only);
+        assert_eq!(proof.issued_at, now, "to the millisecond");
+        portal.id = 8;
+        let other = mint_portal(&secret(), &portal, now, HOUR);
+        assert_ne!(token, other, "tokens made at once are two");
+        portal.read_only = false;
+        let token = mint_portal(&secret(), &portal, now, HOUR);
+        assert!(!verifier.check(&token, now).unwrap().read_only);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::HeaderName;
+use postrider_core::ports::AppKey;
 use postrider_core::secret::SecretText;
 use postrider_core::{AppId, Channel, EndpointId, EventTypeName, MessageId, Timestamp, Uid};
 use postrider_signature::Secret;
@@ -30,6 +31,14 @@ fn uid(text: &str, own_prefix: &str) -> Check<Uid> {
 
 pub(crate) fn app_uid(text: &str) -> Check<Uid> {
     uid(text, AppId::PREFIX)
+}
+
+/// An application, by its identifier or its uid.
+pub(crate) fn app_key(text: &str) -> Check<AppKey> {
+    match text.parse() {
+        Ok(id) => Ok(AppKey::Id(id)),
+        Err(_) => app_uid(text).map(AppKey::Uid),
+    }
 }
 
 pub(crate) fn endpoint_uid(text: &str) -> Check<Uid> {

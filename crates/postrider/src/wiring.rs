@@ -288,8 +288,10 @@ impl Node {
 }
 
 fn api_config(config: &Config, secret: &SecretText) -> ApiConfig {
+    let listens_at = || format!("http://{}", config.listeners.api.value);
     ApiConfig {
         max_body_bytes: config.ingest.max_body,
+        public_url: config.ingest.public_url.clone().unwrap_or_else(listens_at),
         target_policy: config.delivery.policy.clone(),
         retry_schedule: config.delivery.schedule.clone(),
         close_grace: FOR_CLOSING / 2,

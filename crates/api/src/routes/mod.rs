@@ -1,7 +1,9 @@
 //! One file per piece of the URL. A handler reads as: who may, what was asked, do it, print it.
 
+pub(crate) mod api_key;
 pub(crate) mod app;
 pub(crate) mod attempt;
+pub(crate) mod auth;
 pub(crate) mod background_task;
 pub(crate) mod content;
 pub(crate) mod dead_letter;

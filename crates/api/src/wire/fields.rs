@@ -222,6 +222,14 @@ impl Fields {
         )
     }
 
+    /// An object, to be read field by field.
+    pub(crate) fn object(&mut self, name: &'static str) -> Result<Given<Self>, ApiError> {
+        let mut loc = self.loc.clone();
+        loc.push(name);
+        let given = self.typed(name, "an object", object)?;
+        Ok(given.map(|fields| Self { fields, loc }))
+    }
+
     /// An object whose values are objects, as JSON text.
     pub(crate) fn object_of_objects(&mut self, name: &str) -> Result<Given<String>, ApiError> {
         self.typed(name, "an object whose values are objects", |value| {

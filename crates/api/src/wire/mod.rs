@@ -1,7 +1,9 @@
 //! What is on the wire: requests as they are read, responses as they are printed. Nothing in here does anything.
 
+pub(crate) mod api_key;
 pub(crate) mod app;
 pub(crate) mod attempt;
+pub(crate) mod auth;
 pub(crate) mod dead_letter;
 pub(crate) mod endpoint;
 pub(crate) mod event_type;

@@ -7,6 +7,7 @@
     reason = "in a test a panic is the report, in its helpers, too"
 )]
 
+mod api_key;
 mod app;
 mod attempt;
 mod auth;
@@ -26,6 +27,7 @@ mod idempotency;
 mod msg;
 mod outages;
 mod paging;
+mod portal;
 mod recover;
 mod send_example;
 mod support;

@@ -86,6 +86,21 @@ impl Server {
         }
     }
 
+    /// Another process of the same installation, with settings that were tampered with; what answers there.
+    pub(crate) fn another(&self, configure: impl FnOnce(&mut ApiConfig)) -> (Api, Router) {
+        let mut config = ApiConfig::new(self.secret.clone());
+        configure(&mut config);
+        let api = Api::new(ApiParts {
+            cache: Arc::new(RegistryCache::new(Arc::clone(&self.ports.registry))),
+            ports: self.ports.clone(),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            config,
+            metrics: &prometheus::Registry::new(),
+        });
+        let router = api.router();
+        (api, router)
+    }
+
     /// Whoever holds an operator's token.
     pub(crate) fn operator(&self) -> Client {
         self.operator_of(self.org)
@@ -148,6 +163,14 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// The same caller, at another process.
+    pub(crate) fn at(&self, router: &Router) -> Self {
+        Self {
+            router: router.clone(),
+            token: self.token.clone(),
+        }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, &[], Body::empty()).await
     }

@@ -70,7 +70,7 @@ pub static GROUPS: &[Group] = &[
     },
     Group {
         title: "API",
-        settings: &[&ingest::MAX_BODY],
+        settings: &[&ingest::MAX_BODY, &ingest::PUBLIC_URL],
     },
     Group {
         title: "Retention",
