@@ -101,7 +101,7 @@ impl ApiError {
         Self::Conflict { code, detail }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -164,6 +164,24 @@ impl ApiError {
             Self::Port(error) if is_passing(error) => Some(RETRY_SOON),
             _ => None,
         }
+    }
+
+    /// The body of the answer, for a part of a request: `place` tells which part of the body.
+    pub(crate) fn told_of(&self, place: &[&str]) -> serde_json::Value {
+        self.log();
+        let told = match self {
+            Self::Invalid(field) => {
+                let mut field = field.clone();
+                let place = place.iter().map(|part| (*part).to_owned());
+                drop(field.loc.splice(1..1, place));
+                serde_json::to_value(ValidationOut { detail: [&field] })
+            }
+            _ => serde_json::to_value(ErrorOut {
+                code: self.code(),
+                detail: self.detail(),
+            }),
+        };
+        told.unwrap_or_default()
     }
 
     fn log(&self) {

@@ -23,7 +23,7 @@ use http::request::Parts;
 use postrider_core::ports::{
     Answer, IdempotencyKey, Partition, Reservation, ReservationKey, Reserved,
 };
-use postrider_core::{MessageId, Timestamp};
+use postrider_core::{AppId, MessageId, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 
@@ -87,6 +87,22 @@ impl Idempotency {
             hash: half(hash),
             automatic: self.is_automatic(),
         })
+    }
+
+    /// That of one message of a batch: by a key of its own, else by its place under the request's key.
+    pub(crate) fn of_message(&self, app: AppId, own: Option<String>, place: usize) -> Self {
+        let given = match (own, &self.given) {
+            (Some(own), _) => {
+                let target = format!("POST message of a batch for {app}");
+                Some((target.into_bytes(), own.into_bytes()))
+            }
+            (None, Some((target, key))) => {
+                let place = format!("/{place}").into_bytes();
+                Some((target.clone(), [key.as_slice(), &place].concat()))
+            }
+            (None, None) => None,
+        };
+        Self { given }
     }
 
     fn is_automatic(&self) -> bool {
@@ -277,7 +293,7 @@ fn replay(answer: Answer) -> Result<Reply, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use postrider_core::{AppId, OrgId};
+    use postrider_core::OrgId;
 
     fn idempotency(target: &str, key: &str) -> Idempotency {
         Idempotency {

@@ -12,7 +12,8 @@ use crate::edge;
 use crate::error::ApiError;
 use crate::routes::{
     api_key, app, attempt, auth, background_task, content, dead_letter, endpoint, endpoint_headers,
-    endpoint_msg, endpoint_secret, endpoint_stats, event_type, health, msg, recover, send_example,
+    endpoint_msg, endpoint_secret, endpoint_stats, event_type, health, msg, msg_batch, precheck,
+    recover, send_example,
 };
 use crate::state::Shared;
 
@@ -54,6 +55,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", post(endpoint_secret::rotate)),
 
         ("/api/v1/app/{app_id}/msg", get(msg::list).post(msg::create)),
+        ("/api/v1/app/{app_id}/msg-batch", post(msg_batch::create)),
+        ("/api/v1/app/{app_id}/msg/precheck/active", post(precheck::active)),
         ("/api/v1/app/{app_id}/msg/{msg_id}", get(msg::get)),
         ("/api/v1/app/{app_id}/msg/{msg_id}/content", delete(content::expunge_message)),
         ("/api/v1/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}", get(attempt::get)),

@@ -15,6 +15,8 @@ pub(crate) mod endpoint_stats;
 pub(crate) mod event_type;
 pub(crate) mod health;
 pub(crate) mod msg;
+pub(crate) mod msg_batch;
+pub(crate) mod precheck;
 pub(crate) mod recover;
 pub(crate) mod send_example;
 
