@@ -31,6 +31,8 @@ mod example;
 mod health;
 mod idempotency;
 mod metrics;
+mod openapi;
+mod operational;
 mod paging;
 mod path;
 mod query;

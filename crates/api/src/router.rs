@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use http::Uri;
 use http::uri::PathAndQuery;
 use tower::ServiceBuilder;
@@ -12,8 +12,8 @@ use crate::edge;
 use crate::error::ApiError;
 use crate::routes::{
     api_key, app, attempt, auth, background_task, content, dead_letter, endpoint, endpoint_headers,
-    endpoint_msg, endpoint_secret, endpoint_stats, event_type, health, msg, msg_batch, precheck,
-    recover, send_example,
+    endpoint_msg, endpoint_secret, endpoint_stats, event_type, event_type_import, health, msg,
+    msg_batch, operational, precheck, recover, send_example, usage,
 };
 use crate::state::Shared;
 
@@ -34,7 +34,18 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/api/v1/background-task", get(background_task::list)),
         ("/api/v1/background-task/{task_id}", get(background_task::get)),
 
+        ("/api/v1/operational-webhook/endpoint", get(operational::list).post(operational::create)),
+        ("/api/v1/operational-webhook/endpoint/{endpoint_id}",
+            get(operational::get).put(operational::upsert).patch(operational::patch).delete(operational::delete)),
+        ("/api/v1/operational-webhook/endpoint/{endpoint_id}/headers",
+            get(operational::get_headers).put(operational::replace_headers).patch(operational::patch_headers)),
+        ("/api/v1/operational-webhook/endpoint/{endpoint_id}/secret", get(operational::get_secret)),
+        ("/api/v1/operational-webhook/endpoint/{endpoint_id}/secret/rotate", post(operational::rotate)),
+        ("/api/v1/stats/usage/app", post(usage::apps)),
+        ("/api/v1/stats/usage/event-types", put(usage::event_types)),
+
         ("/api/v1/event-type", get(event_type::list).post(event_type::create)),
+        ("/api/v1/event-type/import/openapi", post(event_type_import::import)),
         ("/api/v1/event-type/{event_type_name}",
             get(event_type::get).put(event_type::upsert).patch(event_type::patch).delete(event_type::delete)),
 

@@ -23,7 +23,11 @@ use crate::wire::secret::{RotateIn, SecretOut};
 const MAX_OLD_KEYS: usize = 10;
 
 pub(crate) async fn get(State(state): State<Shared>, app: InApp, path: Path) -> Answered {
-    let endpoint = state.endpoint(app.id(), &path.endpoint()?).await?;
+    shown(&state.endpoint(app.id(), &path.endpoint()?).await?)
+}
+
+/// What a receiver of this endpoint's messages needs.
+pub(super) fn shown(endpoint: &Endpoint) -> Answered {
     let shown = endpoint
         .current_secret()
         .and_then(|secret| SecretOut::of(&secret.key));
@@ -52,7 +56,7 @@ pub(crate) async fn rotate(
 }
 
 /// Makes `fresh` the current key; the one before it signs for `grace` longer.
-fn install(
+pub(super) fn install(
     endpoint: &mut Endpoint,
     fresh: &SecretText,
     grace: Duration,

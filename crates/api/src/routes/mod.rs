@@ -13,12 +13,15 @@ pub(crate) mod endpoint_msg;
 pub(crate) mod endpoint_secret;
 pub(crate) mod endpoint_stats;
 pub(crate) mod event_type;
+pub(crate) mod event_type_import;
 pub(crate) mod health;
 pub(crate) mod msg;
 pub(crate) mod msg_batch;
+pub(crate) mod operational;
 pub(crate) mod precheck;
 pub(crate) mod recover;
 pub(crate) mod send_example;
+pub(crate) mod usage;
 
 use crate::error::ApiError;
 use crate::reply::Reply;

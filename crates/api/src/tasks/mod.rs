@@ -17,6 +17,7 @@ mod record;
 mod replay;
 mod step;
 mod store;
+mod usage;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -27,7 +28,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{interval, timeout};
 use tracing::Instrument as _;
 
-pub(crate) use self::record::{Span, Status, Task, Work};
+pub(crate) use self::record::{Period, Span, Status, Task, Work};
 pub(crate) use self::store::TaskFilter;
 
 use crate::error::ApiError;

@@ -31,6 +31,19 @@ pub(crate) enum Work {
     Recover(Span),
     /// Send to the endpoint what it was never tried with.
     ReplayMissing(Span),
+    /// Count messages by application.
+    AppUsage(Period),
+    /// Count messages by event type.
+    EventTypeUsage(Period),
+}
+
+/// Messages that were accepted from `since` on and not after `until`, of some applications or of all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Period {
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
+    /// In ascending order.
+    pub(crate) apps: Option<Vec<AppId>>,
 }
 
 /// Messages that were accepted from `since` on and not after `until`, for one endpoint.
@@ -71,6 +84,8 @@ impl Work {
         match self {
             Self::Recover(_) => "endpoint.recover",
             Self::ReplayMissing(_) => "endpoint.replay",
+            Self::AppUsage(_) => "application.stats",
+            Self::EventTypeUsage(_) => "event-type.aggregate",
         }
     }
 }

@@ -230,6 +230,13 @@ impl Fields {
         Ok(given.map(|fields| Self { fields, loc }))
     }
 
+    /// An object, whatever is in it.
+    pub(crate) fn json_object(&mut self, name: &str) -> Result<Given<Value>, ApiError> {
+        self.typed(name, "an object", |value| {
+            value.is_object().then_some(value)
+        })
+    }
+
     /// An object whose values are objects, as JSON text.
     pub(crate) fn object_of_objects(&mut self, name: &str) -> Result<Given<String>, ApiError> {
         self.typed(name, "an object whose values are objects", |value| {

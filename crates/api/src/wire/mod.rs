@@ -7,6 +7,7 @@ pub(crate) mod auth;
 pub(crate) mod dead_letter;
 pub(crate) mod endpoint;
 pub(crate) mod event_type;
+pub(crate) mod event_type_import;
 pub(crate) mod fields;
 pub(crate) mod headers;
 pub(crate) mod json;
@@ -15,6 +16,7 @@ pub(crate) mod msg_batch;
 pub(crate) mod payload;
 pub(crate) mod secret;
 pub(crate) mod task;
+pub(crate) mod usage;
 
 use postrider_core::Timestamp;
 use serde::Serializer;

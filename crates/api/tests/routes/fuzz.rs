@@ -11,7 +11,7 @@ use crate::support::{Client, Server};
 const APP: &str = "/api/v1/app/shop";
 
 /// Every operation that reads a body, on things that exist.
-const OPERATIONS: [(&str, &str); 17] = [
+const OPERATIONS: [(&str, &str); 32] = [
     ("POST", "/api/v1/app"),
     ("PUT", "/api/v1/app/shop"),
     ("PATCH", "/api/v1/app/shop"),
@@ -29,10 +29,28 @@ const OPERATIONS: [(&str, &str); 17] = [
     ("PUT", "/api/v1/event-type/order.paid"),
     ("PATCH", "/api/v1/event-type/order.paid"),
     ("DELETE", "/api/v1/event-type/order.paid"),
+    ("POST", "/api/v1/event-type/import/openapi"),
+    ("POST", "/api/v1/app/shop/msg-batch"),
+    ("POST", "/api/v1/app/shop/msg/precheck/active"),
+    ("POST", "/api/v1/app/shop/endpoint/main/send-example"),
+    ("POST", "/api/v1/app/shop/endpoint/main/recover"),
+    ("POST", "/api/v1/app/shop/endpoint/main/replay-missing"),
+    ("POST", "/api/v1/auth/app-portal-access/shop"),
+    ("POST", "/api/v1/auth/app/shop/expire-all"),
+    ("POST", "/api/v1/api-key"),
+    ("POST", "/api/v1/stats/usage/app"),
+    ("POST", "/api/v1/operational-webhook/endpoint"),
+    ("PUT", "/api/v1/operational-webhook/endpoint/ops"),
+    ("PATCH", "/api/v1/operational-webhook/endpoint/ops"),
+    ("PUT", "/api/v1/operational-webhook/endpoint/ops/headers"),
+    (
+        "POST",
+        "/api/v1/operational-webhook/endpoint/ops/secret/rotate",
+    ),
 ];
 
 /// Fields that some operation reads.
-const FIELDS: [&str; 29] = [
+const FIELDS: [&str; 41] = [
     "name",
     "uid",
     "throttleRate",
@@ -62,6 +80,18 @@ const FIELDS: [&str; 29] = [
     "schemas",
     "featureFlags",
     "archived",
+    "messages",
+    "idempotencyKey",
+    "since",
+    "until",
+    "appIds",
+    "appId",
+    "expiry",
+    "expiresAt",
+    "readOnly",
+    "spec",
+    "specRaw",
+    "webhooks",
 ];
 
 fn runtime() -> Runtime {
@@ -165,7 +195,9 @@ proptest! {
                     prop_assert!(reply.status < 500, "{target}: {reply:?}");
                 }
                 for list in ["/api/v1/app", "/api/v1/event-type", "/api/v1/app/shop/msg", "/api/v1/app/shop/endpoint",
-                    "/api/v1/app/shop/attempt/endpoint/main", "/api/v1/app/shop/dead-letter"]
+                    "/api/v1/app/shop/attempt/endpoint/main", "/api/v1/app/shop/dead-letter",
+                    "/api/v1/app/shop/endpoint/main/msg", "/api/v1/app/shop/endpoint/main/stats",
+                    "/api/v1/background-task", "/api/v1/api-key", "/api/v1/operational-webhook/endpoint"]
                 {
                     let target = format!("{list}?{query}");
                     if target.parse::<http::Uri>().is_err() {

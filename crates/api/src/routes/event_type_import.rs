@@ -1,0 +1,160 @@
+//! `/event-type/import/openapi`: event types as an OpenAPI document describes them.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use postrider_core::page::{Cursor, Order, Page};
+use postrider_core::ports::RegistryError;
+use postrider_core::{EventType, EventTypeName, OrgId, Timestamp};
+use serde_json::{Map, Value};
+
+use super::Answered;
+use crate::auth::Operator;
+use crate::body::Body;
+use crate::change::{Miss, repeat};
+use crate::error::ApiError;
+use crate::example::versions;
+use crate::openapi::{self, Described};
+use crate::reply::Reply;
+use crate::state::{self, Shared};
+use crate::wire::event_type_import::{ImportIn, ImportOut};
+use crate::wire::fields::Fields;
+
+/// Event types that are looked through at a time.
+const PORTION: usize = 250;
+
+/// Repeating it changes nothing that was changed.
+pub(crate) async fn import(
+    State(state): State<Shared>,
+    Operator(org): Operator,
+    Body { bytes: body, .. }: Body,
+) -> Answered {
+    let wanted = ImportIn::read(Fields::parse(&body)?)?;
+    let described = openapi::event_types(&wanted.spec)?;
+    let mut changed = Vec::new();
+    for (name, described) in &described {
+        let now = state.now();
+        let change = |found: Option<&EventType>| match found {
+            None => Some(created(org, name, described, now)),
+            Some(kind) => merged(kind, described, now),
+        };
+        changed.extend(put(&state, org, name, wanted.dry_run, change).await?);
+    }
+    if wanted.replace_all {
+        for name in others(&state, org, &described).await? {
+            let now = state.now();
+            let change = |found: Option<&EventType>| archived(found?, now);
+            changed.extend(put(&state, org, &name, wanted.dry_run, change).await?);
+        }
+    }
+    Ok(Reply::ok(&ImportOut::new(&changed, wanted.dry_run)))
+}
+
+/// Stores what `change` makes of an event type, unless it is only to be told. `None`: there is nothing to change.
+async fn put(
+    state: &state::State,
+    org: OrgId,
+    name: &EventTypeName,
+    dry_run: bool,
+    change: impl Fn(Option<&EventType>) -> Option<EventType>,
+) -> Result<Option<EventType>, ApiError> {
+    repeat(async || {
+        let found = state.event_type(org, name).await?;
+        let Some(kind) = change(found.as_ref()) else {
+            return Ok(None);
+        };
+        if dry_run {
+            return Ok(Some(kind));
+        }
+        let expect = found.map(|found| found.version);
+        match state.ports.registry.put_event_type(kind, expect).await {
+            Ok(stored) => Ok(Some(stored)),
+            Err(RegistryError::Exists) => Err(Miss::Again),
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await
+}
+
+fn created(org: OrgId, name: &EventTypeName, described: &Described, now: Timestamp) -> EventType {
+    let schema = described.schema.clone();
+    EventType {
+        org,
+        name: name.clone(),
+        description: described.description.clone(),
+        archived: false,
+        deprecated: described.deprecated,
+        schemas: schema.map(|schema| serde_json::json!({"1": schema}).to_string()),
+        feature_flags: described.feature_flags.clone(),
+        group_name: described.group_name.clone(),
+        created_at: now,
+        updated_at: now,
+        version: 0,
+    }
+}
+
+/// An event type as it is and as the document has it; `None` where these are the same. Another schema is another version
+/// of it: the ones before stay.
+fn merged(kind: &EventType, described: &Described, now: Timestamp) -> Option<EventType> {
+    let mut changed = EventType {
+        description: described.description.clone(),
+        archived: false,
+        deprecated: described.deprecated,
+        feature_flags: described.feature_flags.clone(),
+        group_name: described.group_name.clone(),
+        ..kind.clone()
+    };
+    if let Some(schema) = &described.schema {
+        changed.schemas = with_schema(kind.schemas.as_deref(), schema);
+    }
+    if changed == *kind {
+        return None;
+    }
+    changed.updated_at = now;
+    Some(changed)
+}
+
+fn with_schema(schemas: Option<&str>, schema: &Value) -> Option<String> {
+    let read = schemas.and_then(|text| serde_json::from_str(text).ok());
+    let mut all: Map<String, Value> = read.unwrap_or_default();
+    let newest = all.iter().max_by(|a, b| versions(a.0, b.0));
+    if newest.is_some_and(|(_, newest)| newest == schema) {
+        return schemas.map(str::to_owned);
+    }
+    let numbers = all.keys().filter_map(|text| text.parse::<u64>().ok());
+    let next = numbers.max().unwrap_or(0).saturating_add(1);
+    all.insert(next.to_string(), schema.clone());
+    Some(Value::Object(all).to_string())
+}
+
+fn archived(kind: &EventType, now: Timestamp) -> Option<EventType> {
+    (!kind.archived).then(|| EventType {
+        archived: true,
+        updated_at: now,
+        ..kind.clone()
+    })
+}
+
+/// Event types that the document does not know.
+async fn others(
+    state: &state::State,
+    org: OrgId,
+    described: &BTreeMap<EventTypeName, Described>,
+) -> Result<Vec<EventTypeName>, ApiError> {
+    let mut others = Vec::new();
+    let mut cursor = Cursor::Start;
+    loop {
+        let page = Page {
+            cursor,
+            limit: PORTION,
+            order: Order::Ascending,
+        };
+        let found = state.ports.registry.event_types(org, false, page).await?;
+        let names = found.items.iter().map(|kind| kind.name.clone());
+        others.extend(names.filter(|name| !described.contains_key(name)));
+        match found.items.last() {
+            Some(last) if found.more => cursor = Cursor::After(last.name.clone()),
+            _ => return Ok(others),
+        }
+    }
+}
