@@ -46,6 +46,7 @@ pub(super) async fn try_all(findings: &mut Findings, config: &Config, named: &Se
         "dead letters",
         probe(&*ports.dead_letters).await.map(|()| READY),
     );
+    findings.of("documents", probe(&*ports.documents).await.map(|()| READY));
     findings.of("log", probe(&*ports.log).await.map(|()| READY));
 }
 
