@@ -166,6 +166,7 @@ pub(crate) async fn list(
     Ok(Slice {
         items: keys.map_err(|error| unreadable(&error))?,
         more: found.more,
+        stopped: None,
     })
 }
 

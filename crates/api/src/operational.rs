@@ -145,10 +145,15 @@ pub(crate) fn sliced(mut all: Vec<Endpoint>, page: &Page<EndpointId>) -> Slice<E
             return Slice {
                 items: all,
                 more: true,
+                stopped: None,
             };
         }
     }
     let more = all.len() > page.limit;
     all.truncate(page.limit);
-    Slice { items: all, more }
+    Slice {
+        items: all,
+        more,
+        stopped: None,
+    }
 }

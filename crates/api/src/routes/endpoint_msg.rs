@@ -1,6 +1,7 @@
 //! `…/endpoint/{endpoint_id}/msg`: what an endpoint was sent, and how far each message has come there.
 
 use axum::extract::State;
+use postrider_core::MessageId;
 use postrider_core::page::Order;
 use postrider_core::ports::{AttemptedFilter, MessageFilter};
 
@@ -35,9 +36,11 @@ pub(crate) async fn list(
     let page = paging.page.clone();
     let log = &state.ports.log;
     let found = log.attempted(app.id(), endpoint.id, &filter, page).await?;
-    Ok(Reply::ok(&paging.envelope(
+    let list = paging.envelope(
         &found,
         |row| row.message.event.message,
         |row| Some(AttemptedOut::new(row, with_content)),
-    )))
+    );
+    let at = found.stopped.map(MessageId::from_bytes);
+    Ok(Reply::ok(&paging.going_on(list, at)))
 }

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use postrider_core::matching;
 use postrider_core::message::MessageRecord;
-use postrider_core::page::{Cursor, Order, Page};
+use postrider_core::page::{Cursor, Order, Page, Slice};
 use postrider_core::ports::{AttemptedFilter, DestinationStatus, EndpointKey, MessageFilter};
 use postrider_core::{AppId, Endpoint, MessageId};
 
@@ -40,8 +40,8 @@ pub(super) async fn recover(state: &State, task: Task, span: &Span) -> Result<Ta
     let found = log
         .attempted(app, span.endpoint, &filter, page(&task))
         .await?;
+    let last = reached(&found, |row| row.message.event.message);
     let messages: Vec<_> = found.items.into_iter().map(|row| row.message).collect();
-    let last = messages.last().map(|record| record.event.message);
     let task = send(state, task, &endpoint, messages).await?;
     Ok(behind(task, last, found.more))
 }
@@ -71,7 +71,7 @@ pub(super) async fn missing(state: &State, task: Task, span: &Span) -> Result<Ta
         .iter()
         .map(|row| row.message.event.message)
         .collect();
-    let last = found.items.last().map(|record| record.event.message);
+    let last = reached(&found, |record| record.event.message);
     let wanted = |record: &MessageRecord| {
         !tried.contains(&record.event.message)
             && matching::asks_for(&endpoint, &record.event.event_type, &record.event.channels)
@@ -113,6 +113,12 @@ fn page(task: &Task) -> Page<MessageId> {
         limit: PORTION,
         order: Order::Ascending,
     }
+}
+
+/// The last message that was looked at for a page, be it on it or not.
+fn reached<T>(found: &Slice<T>, key: impl Fn(&T) -> MessageId) -> Option<MessageId> {
+    let stopped = found.stopped.map(MessageId::from_bytes);
+    stopped.or_else(|| found.items.last().map(key))
 }
 
 fn behind(mut task: Task, last: Option<MessageId>, more: bool) -> Task {

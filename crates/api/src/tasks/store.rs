@@ -208,5 +208,9 @@ fn sliced(mut tasks: Vec<Task>, limit: usize, backwards: bool) -> Slice<Task> {
     } else {
         tasks.truncate(limit);
     }
-    Slice { items: tasks, more }
+    Slice {
+        items: tasks,
+        more,
+        stopped: None,
+    }
 }

@@ -71,7 +71,8 @@ pub(super) async fn count(
         order: Order::Ascending,
     };
     let found = state.ports.log.messages(app.id, &filter, page).await?;
-    let last = found.items.last().map(|record| record.event.message);
+    let stopped = found.stopped.map(MessageId::from_bytes);
+    let last = stopped.or_else(|| found.items.last().map(|record| record.event.message));
     for record in &found.items {
         let name = match by {
             By::App => app.id.to_string(),

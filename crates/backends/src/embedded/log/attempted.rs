@@ -67,6 +67,7 @@ impl AttemptedScan {
 
 impl Scan for AttemptedScan {
     type Row = Attempted;
+    const MAY_STOP: bool = true;
 
     fn portion(
         &self,
@@ -120,6 +121,7 @@ impl TallyScan {
 
 impl Scan for TallyScan {
     type Row = DestinationStatus;
+    const MAY_STOP: bool = false;
 
     fn portion(
         &self,

@@ -207,7 +207,11 @@ impl Documents for RedisDocuments {
         if turned {
             items.reverse();
         }
-        Ok(Slice { items, more })
+        Ok(Slice {
+            items,
+            more,
+            stopped: None,
+        })
     }
 
     async fn put(

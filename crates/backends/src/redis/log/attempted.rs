@@ -11,7 +11,7 @@ use postrider_core::time::Timestamp;
 
 use super::filter::wants_message;
 use super::found::{Found, Wanted, message_in};
-use super::lists::{ROWS, on_the_way};
+use super::lists::{Looked, ROWS, on_the_way};
 use super::period::Period;
 use super::read::Depth;
 use super::{RedisLog, corrupt, message, trail};
@@ -37,9 +37,13 @@ impl RedisLog {
         let from = walk.from.map(|id| id.created_at());
         let (after, before) = (filter.messages.after, filter.messages.before);
         let hours = on_the_way(self.hours(app).await?, from, walk.descending, after, before);
-        let look = |hour| self.attempted_in(Period { app, hour }, endpoint, filter, walk);
-        let rows = self.in_hours(hours, walk.wanted(), look).await?;
-        Ok(walk.slice(rows))
+        let look =
+            |hour, enough| self.attempted_in(Period { app, hour }, endpoint, filter, walk, enough);
+        let (rows, left) = self.search(hours, walk.wanted(), look).await?;
+        Ok(match left {
+            Some(at) => walk.left(rows, at),
+            None => walk.slice(rows),
+        })
     }
 
     async fn attempted_in(
@@ -48,18 +52,24 @@ impl RedisLog {
         endpoint: EndpointId,
         filter: &AttemptedFilter,
         walk: Walk<MessageId>,
-    ) -> std::result::Result<Vec<Attempted>, PortError> {
+        enough: usize,
+    ) -> std::result::Result<Looked<Attempted>, PortError> {
         let mut from = walk.from;
-        let mut rows = Vec::new();
+        let mut looked = Looked::default();
         loop {
-            let (groups, more) = self
-                .groups(period, from, walk.wanted(), walk.descending)
-                .await?;
+            let groups = self.groups(period, from, walk.wanted(), walk.descending);
+            let (groups, more) = groups.await?;
             from = groups.last().map(|(id, _)| *id);
+            looked.last = from.map(|id| *id.as_bytes()).or(looked.last);
+            looked.cost += groups.len();
             let wanted = self.wanted(period, endpoint, filter, groups).await?;
-            rows.extend(wanted);
-            if !more || rows.len() >= walk.wanted() {
-                return Ok(rows);
+            looked.keep(wanted, 1);
+            if !more || looked.rows.len() >= walk.wanted() {
+                return Ok(looked);
+            }
+            if looked.cost >= enough {
+                looked.is_left = true;
+                return Ok(looked);
             }
         }
     }

@@ -189,7 +189,7 @@ impl RedisLog {
     }
 
     /// Looks into hours, in their order, until there are `wanted` rows or enough was looked at: then behind which row to go on.
-    async fn search<T, F>(
+    pub(super) async fn search<T, F>(
         &self,
         hours: Vec<Hour>,
         wanted: usize,
@@ -243,14 +243,14 @@ impl RedisLog {
 }
 
 /// What was looked at, and what of it is wanted.
-struct Looked<T> {
-    rows: Vec<T>,
+pub(super) struct Looked<T> {
+    pub(super) rows: Vec<T>,
     /// Of what was not wanted, in messages.
-    cost: usize,
+    pub(super) cost: usize,
     /// The last row that was looked at.
-    last: Option<[u8; 20]>,
+    pub(super) last: Option<[u8; 20]>,
     /// More may follow, and the page is not full.
-    is_left: bool,
+    pub(super) is_left: bool,
 }
 
 impl<T> Default for Looked<T> {
@@ -266,7 +266,7 @@ impl<T> Default for Looked<T> {
 
 impl<T> Looked<T> {
     /// These were wanted, each of which counted for `cost`.
-    fn keep(&mut self, wanted: Vec<T>, cost: usize) {
+    pub(super) fn keep(&mut self, wanted: Vec<T>, cost: usize) {
         self.cost -= cost * wanted.len();
         self.rows.extend(wanted);
     }

@@ -9,7 +9,7 @@ use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
 use postrider_core::message::MessageRecord;
 use postrider_core::page::{Cursor, Order, Page};
 use postrider_core::ports::{
-    AttemptFilter, AttemptScope, DeliveryLog as _, LogRecord, MessageFilter,
+    AttemptFilter, AttemptScope, AttemptedFilter, DeliveryLog as _, LogRecord, MessageFilter,
 };
 use postrider_core::samples::NOW;
 
@@ -265,14 +265,16 @@ async fn messages_with_long_trails_are_listed_in_every_order() {
 #[tokio::test]
 async fn a_page_that_few_rows_pass_is_left_and_goes_on() {
     let log = a_log(Kind::Single);
-    let (app, endpoint) = (an_app(), an_endpoint());
+    let (app, endpoint, rare_one) = (an_app(), an_endpoint(), an_endpoint());
     let (mut messages, mut attempts) = (Vec::new(), Vec::new());
     for number in 0..3_000_u32 {
         // Over three hours; the last one has few.
         let at = NOW + HOUR * (number / 1_400) + Duration::from_millis(number.into());
         let message = a_message(app, at, noise(20));
         let mut attempt = an_attempt(&message, endpoint, at);
+        let mut records = Vec::new();
         if number % 700 == 0 {
+            records.extend(delivered(&message, rare_one));
             (attempt.succeeded, attempt.status_code) = (false, 503);
             messages.push(message.event.message);
             attempts.push(attempt.id);
@@ -282,7 +284,7 @@ async fn a_page_that_few_rows_pass_is_left_and_goes_on() {
             .tags
             .extend((number % 700 == 0).then(|| "rare".to_owned()));
         let message = MessageRecord::from(Arc::new(event));
-        let records = vec![LogRecord::Message(message), LogRecord::Attempt(attempt)];
+        records.extend([LogRecord::Message(message), LogRecord::Attempt(attempt)]);
         log.record(records).await.unwrap();
     }
     let rare = MessageFilter {
@@ -315,6 +317,17 @@ async fn a_page_that_few_rows_pass_is_left_and_goes_on() {
             seen.sort_unstable();
             attempts.sort_unstable();
             assert_eq!(seen, attempts);
+            let any = AttemptedFilter::default();
+            let (mut seen, pages) =
+                walk_on(order, backwards, MessageId::from_bytes, async |page| {
+                    let slice = log.attempted(app, rare_one, &any, page).await.unwrap();
+                    let ids = slice.items.iter().map(|row| row.message.event.message);
+                    (ids.collect(), slice.stopped)
+                })
+                .await;
+            seen.sort_unstable();
+            assert_eq!(seen, in_order(&messages, Order::Ascending));
+            assert!(pages > 2, "{pages}");
         }
     }
 }
