@@ -16,11 +16,12 @@ use moka::sync::Cache;
 use postrider_core::name::DocumentName;
 use postrider_core::ports::{DocumentKind, Expect, NewDocument, Owner, Place, PortError};
 use postrider_core::{AppId, OrgId, Timestamp};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::api_key::{self, ApiKey};
+use crate::change::{Miss, repeat};
 use crate::error::ApiError;
+use crate::expired::Expired;
 use crate::state::State;
 use crate::tokens::{Principal, Proof};
 
@@ -66,13 +67,6 @@ impl Default for Heard {
 fn short_lived<T: Clone + Send + Sync + 'static>() -> Cache<[u8; 32], T> {
     let builder = Cache::builder().max_capacity(CAPACITY);
     builder.time_to_live(TRUSTED).build()
-}
-
-/// All tokens of an application that were made before a time, as of another.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct AllExpired {
-    made_before: Timestamp,
-    from: Timestamp,
 }
 
 pub(crate) fn hash(shown: &str) -> [u8; 32] {
@@ -151,8 +145,8 @@ async fn end_of(
     };
     let all = documents.get(now, place, &name(&app.to_string())?).await?;
     let Some(all) = all else { return Ok(None) };
-    let all: AllExpired = serde_json::from_str(&all.body).map_err(|error| unreadable(&error))?;
-    Ok((proof.issued_at < all.made_before).then_some(all.from))
+    let all: Expired = serde_json::from_str(&all.body).map_err(|error| unreadable(&error))?;
+    Ok(all.end_of(proof.issued_at))
 }
 
 async fn check_key(state: &State, shown: &str) -> Result<Caller, ApiError> {
@@ -213,20 +207,26 @@ pub(crate) async fn expire_all(
     app: AppId,
     from: Timestamp,
 ) -> Result<(), ApiError> {
-    let now = state.now();
-    let all = AllExpired {
-        made_before: now,
-        from,
-    };
-    let document = NewDocument {
-        name: name(&app.to_string())?,
-        until: None,
-        body: serde_json::to_string(&all).map_err(|error| unreadable(&error))?,
-    };
-    let documents = &state.ports.documents;
-    documents
-        .put(now, revocations(org), document, Expect::Anything)
-        .await?;
+    let (documents, place) = (&state.ports.documents, revocations(org));
+    let name = name(&app.to_string())?;
+    repeat(async || {
+        let now = state.now();
+        let found = documents.get(now, place, &name).await?;
+        let expect = found.as_ref().map_or(Expect::Nothing, |found| Expect::Version(found.version));
+        let mut all: Expired = match &found {
+            Some(found) => serde_json::from_str(&found.body).map_err(|error| unreadable(&error))?,
+            None => Expired::default(),
+        };
+        all.add(now, from);
+        let document = NewDocument {
+            name: name.clone(),
+            until: None,
+            body: serde_json::to_string(&all).map_err(|error| unreadable(&error))?,
+        };
+        let put = documents.put(now, place, document, expect).await?;
+        put.map(drop).ok_or(Miss::Again)
+    })
+    .await?;
     state.heard.tokens.invalidate_all();
     Ok(())
 }

@@ -28,6 +28,7 @@ mod config;
 mod edge;
 mod error;
 mod example;
+mod expired;
 mod health;
 mod idempotency;
 mod metrics;

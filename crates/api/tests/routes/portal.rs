@@ -197,6 +197,23 @@ async fn tokens_can_be_given_time_to_leave() {
 }
 
 #[tokio::test]
+async fn time_to_leave_gives_nobody_back_who_was_expired() {
+    let server = Server::start();
+    server.app("shop").await;
+    let (early, all) = (visitor(&server, &json!({})).await, "/api/v1/auth/app/shop/expire-all");
+    server.clock.pass(Duration::from_secs(1));
+    let operator = server.operator();
+    operator.post(all, &json!({})).await.is(204);
+    let late = visitor(&server, &json!({})).await;
+    server.clock.pass(Duration::from_secs(1));
+    operator.post(all, &json!({"expiry": 60})).await.is(204);
+    assert_eq!(early.get(APP).await.status, 401);
+    late.get(APP).await.is(200);
+    server.clock.pass(Duration::from_secs(60));
+    assert_eq!(late.get(APP).await.status, 401);
+}
+
+#[tokio::test]
 async fn what_would_make_less_of_a_restriction_is_refused() {
     let server = Server::start();
     let app = server.app("shop").await;
