@@ -1,8 +1,8 @@
 //! Whether what a caller shows is still good: tokens can be revoked before they expire, keys be withdrawn.
 //!
-//! Both are documents, and every process asks for them: what it was told counts for [`TRUSTED`], so that a revocation is
-//! effective everywhere within a second, and one caller costs a process two questions in that time, whatever the caller
-//! does. Where nobody answers, nobody is let in (503): a revocation must not end because a store is away.
+//! Both are documents, and every process asks for them: what it was told counts for half a second ([`crate::heard`]), so
+//! that a revocation is effective everywhere within a second, and one caller costs a process few questions in that time,
+//! whatever the caller does. Where nobody answers, nobody is let in (503): a revocation must not end because a store is away.
 //!
 //! | shown | is good while |
 //! |---|---|
@@ -10,25 +10,19 @@
 //! | a key | there is a document under its hash, and the one that this names |
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::sync::Arc;
 
-use moka::sync::Cache;
 use postrider_core::name::DocumentName;
 use postrider_core::ports::{DocumentKind, Expect, NewDocument, Owner, Place, PortError};
 use postrider_core::{AppId, OrgId, Timestamp};
 use sha2::{Digest, Sha256};
 
-use crate::api_key::{self, ApiKey};
+use crate::api_key;
 use crate::change::{Miss, repeat};
 use crate::error::ApiError;
 use crate::expired::Expired;
-use crate::state::State;
+use crate::state::{Shared, State};
 use crate::tokens::{Principal, Proof};
-
-/// For how long an answer counts.
-const TRUSTED: Duration = Duration::from_millis(500);
-/// Callers that are remembered.
-const CAPACITY: u64 = 20_000;
 
 /// A caller who may be let in.
 #[derive(Debug, Clone, Copy)]
@@ -45,28 +39,6 @@ pub(crate) struct Caller {
 pub(crate) struct TokenEnd {
     pub(crate) hash: [u8; 32],
     pub(crate) expires: Timestamp,
-}
-
-/// What was heard, by the hash of what was shown.
-#[derive(Debug)]
-pub(crate) struct Heard {
-    /// From when on a token is good no more, where that is known.
-    tokens: Cache<[u8; 32], Option<Timestamp>>,
-    keys: Cache<[u8; 32], Option<ApiKey>>,
-}
-
-impl Default for Heard {
-    fn default() -> Self {
-        Self {
-            tokens: short_lived(),
-            keys: short_lived(),
-        }
-    }
-}
-
-fn short_lived<T: Clone + Send + Sync + 'static>() -> Cache<[u8; 32], T> {
-    let builder = Cache::builder().max_capacity(CAPACITY);
-    builder.time_to_live(TRUSTED).build()
 }
 
 pub(crate) fn hash(shown: &str) -> [u8; 32] {
@@ -100,21 +72,18 @@ pub(crate) fn unreadable(error: &serde_json::Error) -> PortError {
 }
 
 /// Whom `shown` speaks for.
-pub(crate) async fn check(state: &State, shown: &str) -> Result<Caller, ApiError> {
+pub(crate) async fn check(state: &Shared, shown: &str) -> Result<Caller, ApiError> {
     if api_key::is_one(shown) {
         return check_key(state, shown).await;
     }
     let now = state.now();
     let proof = state.tokens.check(shown, now);
     let proof = proof.ok_or(ApiError::Unauthenticated)?;
-    let ended = match state.heard.tokens.get(&proof.hash) {
-        Some(ended) => ended,
-        None => {
-            let ended = end_of(state, &proof, now).await?;
-            state.heard.tokens.insert(proof.hash, ended);
-            ended
-        }
+    let ask = || {
+        let state = Arc::clone(state);
+        async move { end_of(&state, &proof).await }
     };
+    let ended = state.heard.tokens.about(proof.hash, ask).await?;
     if ended.is_some_and(|ended| ended <= now) {
         return Err(ApiError::Unauthenticated);
     }
@@ -128,37 +97,33 @@ pub(crate) async fn check(state: &State, shown: &str) -> Result<Caller, ApiError
     })
 }
 
-/// From when on a token is good no more.
-async fn end_of(
-    state: &State,
-    proof: &Proof,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, PortError> {
-    let documents = &state.ports.documents;
+/// From when on a token is good no more. One question, whatever it takes to know.
+async fn end_of(state: &State, proof: &Proof) -> Result<Option<Timestamp>, PortError> {
     let place = revocations(proof.principal.org());
-    let own = name(&hex(&proof.hash))?;
-    if documents.get(now, place, &own).await?.is_some() {
-        return Ok(Some(Timestamp::EPOCH));
+    let mut names = vec![name(&hex(&proof.hash))?];
+    if let Principal::Consumer { app, .. } = proof.principal {
+        names.push(name(&app.to_string())?);
     }
-    let Principal::Consumer { app, .. } = proof.principal else {
-        return Ok(None);
-    };
-    let all = documents.get(now, place, &name(&app.to_string())?).await?;
-    let Some(all) = all else { return Ok(None) };
-    let all: Expired = serde_json::from_str(&all.body).map_err(|error| unreadable(&error))?;
-    Ok(all.end_of(proof.issued_at))
+    let documents = &state.ports.documents;
+    let found = documents.get_some(state.now(), place, &names).await?;
+    let mut end: Option<Timestamp> = None;
+    for document in found {
+        if document.name == names[0] {
+            return Ok(Some(Timestamp::EPOCH));
+        }
+        let all: Expired = serde_json::from_str(&document.body).map_err(|error| unreadable(&error))?;
+        end = all.end_of(proof.issued_at);
+    }
+    Ok(end)
 }
 
-async fn check_key(state: &State, shown: &str) -> Result<Caller, ApiError> {
+async fn check_key(state: &Shared, shown: &str) -> Result<Caller, ApiError> {
     let hash = hash(shown);
-    let key = match state.heard.keys.get(&hash) {
-        Some(key) => key,
-        None => {
-            let key = api_key::find(state, &hash).await?;
-            state.heard.keys.insert(hash, key.clone());
-            key
-        }
+    let ask = || {
+        let state = Arc::clone(state);
+        async move { api_key::find(&state, &hash).await }
     };
+    let key = state.heard.keys.about(hash, ask).await?;
     let now = state.now();
     let key = key.filter(|key| key.expires_at.is_none_or(|end| end > now));
     let key = key.ok_or(ApiError::Unauthenticated)?;
@@ -170,13 +135,6 @@ async fn check_key(state: &State, shown: &str) -> Result<Caller, ApiError> {
         read_only: key.read_only,
         token: None,
     })
-}
-
-impl Heard {
-    /// This process need not wait until it has forgotten.
-    pub(crate) fn forget_all_keys(&self) {
-        self.keys.invalidate_all();
-    }
 }
 
 /// Revokes one token. It is remembered for as long as the token would live.
@@ -195,7 +153,7 @@ pub(crate) async fn revoke(
     documents
         .put(state.now(), place, document, Expect::Anything)
         .await?;
-    state.heard.tokens.invalidate(&token.hash);
+    state.heard.tokens.forget(&token.hash);
     Ok(())
 }
 
@@ -227,6 +185,6 @@ pub(crate) async fn expire_all(
         put.map(drop).ok_or(Miss::Again)
     })
     .await?;
-    state.heard.tokens.invalidate_all();
+    state.heard.tokens.forget_all();
     Ok(())
 }

@@ -179,6 +179,6 @@ pub(crate) async fn revoke(state: &State, org: OrgId, id: ApiKeyId) -> Result<bo
     let own = name(&id.to_string())?;
     let was_there = documents.delete(now, keys_of(org), &own).await?;
     documents.delete(now, BY_HASH, &name(&key.hash)?).await?;
-    state.heard.forget_all_keys();
+    state.heard.keys.forget_all();
     Ok(was_there)
 }

@@ -30,6 +30,7 @@ mod error;
 mod example;
 mod expired;
 mod health;
+mod heard;
 mod idempotency;
 mod metrics;
 mod openapi;

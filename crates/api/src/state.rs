@@ -8,10 +8,10 @@ use postrider_core::{Clock, MessageId, Timestamp};
 use tokio::sync::Semaphore;
 
 use crate::ApiParts;
-use crate::access::Heard;
 use crate::batch::Batches;
 use crate::config::ApiConfig;
 use crate::health::Health;
+use crate::heard::Heard;
 use crate::metrics::Metrics;
 use crate::tasks::Tasks;
 use crate::tokens::TokenVerifier;

@@ -168,6 +168,22 @@ impl Documents for EmbeddedDocuments {
             .await
     }
 
+    async fn get_some(
+        &self,
+        now: Timestamp,
+        place: Place,
+        names: &[DocumentName],
+    ) -> std::result::Result<Vec<Document>, PortError> {
+        let names = names.to_vec();
+        self.engine
+            .readers
+            .read(move |connection| {
+                let found = names.iter().map(|name| get(connection, now, place, name));
+                found.filter_map(Result::transpose).collect()
+            })
+            .await
+    }
+
     async fn list(
         &self,
         now: Timestamp,

@@ -23,6 +23,7 @@ macro_rules! conformance_documents {
             no_change_of_a_document_is_lost
             a_document_ends_at_its_time
             a_deleted_document_is_gone
+            some_documents_come_in_one_question
             places_are_apart
             documents_are_listed_in_pages
             ended_documents_are_not_listed
@@ -276,6 +277,32 @@ pub async fn a_deleted_document_is_gone(fixture: &dyn Fixture) {
     let left = stage.documents_in(place).await;
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].body, "b");
+}
+
+/// Those that are there and have not ended; asking for none is asking for nothing.
+pub async fn some_documents_come_in_one_question(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let (place, now) = (stage.a_place(), stage.now());
+    let ended = NewDocument {
+        until: Some(now + Duration::from_millis(1)),
+        ..new("ended", "e")
+    };
+    for document in [&new("a", "1"), &new("b", "2"), &new("c", "3"), &ended] {
+        stage.put(place, document, Expect::Nothing).await;
+    }
+    let later = now + Duration::from_secs(3600);
+    let documents = stage.documents();
+    let names = ["c", "nobody", "a", "ended"].map(name);
+    let found = documents.get_some(later, place, &names).await;
+    let mut bodies: Vec<String> = found
+        .expect("documents can be read")
+        .into_iter()
+        .map(|document| document.body)
+        .collect();
+    bodies.sort();
+    assert_eq!(bodies, ["1", "3"]);
+    let none = documents.get_some(later, place, &[]).await;
+    assert_eq!(none.expect("nothing can be read"), []);
 }
 
 /// By owner and by kind.

@@ -31,6 +31,14 @@ pub trait Documents: Probe {
         name: &DocumentName,
     ) -> Result<Option<Document>, PortError>;
 
+    /// Those of these names that are there, in any order, in one question.
+    async fn get_some(
+        &self,
+        now: Timestamp,
+        place: Place,
+        names: &[DocumentName],
+    ) -> Result<Vec<Document>, PortError>;
+
     async fn list(
         &self,
         now: Timestamp,

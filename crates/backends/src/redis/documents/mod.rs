@@ -180,6 +180,16 @@ impl Documents for RedisDocuments {
         Ok(found.into_iter().next())
     }
 
+    async fn get_some(
+        &self,
+        now: Timestamp,
+        place: Place,
+        names: &[DocumentName],
+    ) -> Result<Vec<Document>, PortError> {
+        let names = names.iter().map(ToString::to_string).collect();
+        self.fetch(&self.keys(place), now, names).await
+    }
+
     async fn list(
         &self,
         now: Timestamp,
