@@ -2,11 +2,19 @@
 
 use std::cmp::Ordering;
 
+use postrider_core::Event;
 use serde_json::{Map, Value};
 
 /// The event type that exists everywhere, for trying an endpoint out.
 pub(crate) const PING: &str = "svix.ping";
 const PING_PAYLOAD: &str = r#"{"success":true}"#;
+
+/// Marks messages that are examples: they were meant for one endpoint, and are missing nowhere else.
+pub(crate) const TAG: &str = "postrider.example";
+
+pub(crate) fn is_one(event: &Event) -> bool {
+    event.tags.iter().any(|tag| tag == TAG)
+}
 
 /// The payload of the built-in event type of that name.
 pub(crate) fn built_in(event_type: &str) -> Option<&'static str> {

@@ -82,7 +82,7 @@ fn event(
         event_id: None,
         event_type,
         channels: Vec::new(),
-        tags: Vec::new(),
+        tags: vec![example::TAG.to_owned()],
         headers: BTreeMap::new(),
         accepted_at,
         deliver_at: None,

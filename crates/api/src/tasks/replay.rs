@@ -13,6 +13,7 @@ use postrider_core::{AppId, Endpoint, MessageId};
 
 use super::record::{Span, Task};
 use crate::error::ApiError;
+use crate::example;
 use crate::resend;
 use crate::state::State;
 
@@ -20,6 +21,9 @@ use crate::state::State;
 const PORTION: usize = 50;
 /// Of which so many are sent at a time.
 const AT_ONCE: usize = 8;
+
+/// What came, or was due, later than this before the task may still be on its way for the first time: nothing says so.
+const SETTLE: Duration = Duration::from_secs(60);
 
 /// What was given up, and what was canceled because the endpoint was disabled.
 const NOT_GOT: [DestinationStatus; 2] = [DestinationStatus::Failed, DestinationStatus::Canceled];
@@ -55,30 +59,57 @@ pub(super) async fn missing(state: &State, task: Task, span: &Span) -> Result<Ta
         Ok(endpoint) => endpoint,
         Err(reason) => return Ok(task.failed(reason)),
     };
-    let filter = within(span);
+    let calm = task.id.created_at() - SETTLE;
+    let settled = Span {
+        until: span.until.min(calm),
+        ..span.clone()
+    };
+    let filter = within(&settled);
     let log = &state.ports.log;
     let found = log.messages(app, &filter, page(&task)).await?;
-    // Both lists are in one order, and this one is part of the other: as many rows reach as far.
-    let filter = AttemptedFilter {
-        messages: filter,
-        statuses: Vec::new(),
-    };
-    let tried = log
-        .attempted(app, span.endpoint, &filter, page(&task))
-        .await?;
-    let tried: BTreeSet<MessageId> = tried
-        .items
-        .iter()
-        .map(|row| row.message.event.message)
-        .collect();
     let last = reached(&found, |record| record.event.message);
+    let tried = tried(state, app, &settled, page(&task), last).await?;
     let wanted = |record: &MessageRecord| {
-        !tried.contains(&record.event.message)
-            && matching::asks_for(&endpoint, &record.event.event_type, &record.event.channels)
+        let event = &record.event;
+        !tried.contains(&event.message)
+            && !example::is_one(event)
+            && event.deliver_at.is_none_or(|at| at <= calm)
+            && matching::asks_for(&endpoint, &event.event_type, &event.channels)
     };
     let messages: Vec<_> = found.items.into_iter().filter(wanted).collect();
     let task = send(state, task, &endpoint, messages).await?;
     Ok(behind(task, last, found.more))
+}
+
+/// What the endpoint was tried with up to the message `last`. Of both lists this one is read later, and what was recorded in
+/// between is on it: so it goes on until it is as far, however many rows that are.
+async fn tried(
+    state: &State,
+    app: AppId,
+    span: &Span,
+    mut page: Page<MessageId>,
+    last: Option<MessageId>,
+) -> Result<BTreeSet<MessageId>, ApiError> {
+    let filter = AttemptedFilter {
+        messages: within(span),
+        statuses: Vec::new(),
+    };
+    let mut tried = BTreeSet::new();
+    loop {
+        let log = &state.ports.log;
+        let found = log
+            .attempted(app, span.endpoint, &filter, page.clone())
+            .await?;
+        let at = reached(&found, |row| row.message.event.message);
+        let rows = found.items.iter();
+        tried.extend(rows.map(|row| row.message.event.message));
+        match at {
+            Some(at) if found.more && last.is_some_and(|last| at < last) => {
+                page.cursor = Cursor::After(at);
+            }
+            _ => return Ok(tried),
+        }
+    }
 }
 
 /// The endpoint as it is now, or why nothing can be sent to it.

@@ -10,6 +10,9 @@ use crate::support::{Client, START, Server};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// After this time a message has been tried.
+const SETTLED: Duration = Duration::from_secs(61);
+
 struct Scene {
     server: Server,
     app: String,
@@ -154,6 +157,7 @@ async fn what_was_never_tried_is_replayed() {
         .await
         .is(200);
     scene.clear().await;
+    scene.server.clock.pass(SETTLED);
     let since = json!({"since": START.to_rfc3339()});
 
     let path = scene.path("replay-missing");
@@ -173,6 +177,33 @@ async fn what_was_never_tried_is_replayed() {
     assert_eq!(ended(&client, &begun).await["data"]["resent"], 2);
     let resent = scene.resent().await;
     assert!(resent.contains(&missing) && !resent.contains(&tried));
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_or_was_meant_for_another_is_not_missing() {
+    let scene = Scene::new().await;
+    let client = scene.server.operator();
+    let other = scene.server.endpoint("shop").await;
+    let example = format!("/api/v1/app/shop/endpoint/{other}/send-example");
+    let sent = json!({"eventType": "svix.ping"});
+    client.post(&example, &sent).await.is(200);
+    let deliver_at = (START + DAY).to_rfc3339();
+    let scheduled = json!({"eventType": "a", "payload": {}, "deliverAt": deliver_at});
+    client
+        .post("/api/v1/app/shop/msg", &scheduled)
+        .await
+        .is(202);
+    let missing = scene.server.message("shop").await;
+    scene.server.clock.pass(SETTLED);
+    scene.server.message("shop").await;
+    scene.clear().await;
+    let since = json!({"since": START.to_rfc3339()});
+    let begun = client
+        .post(&scene.path("replay-missing"), &since)
+        .await
+        .is(202);
+    assert_eq!(ended(&client, &begun).await["data"]["resent"], 1);
+    assert_eq!(scene.resent().await, [missing]);
 }
 
 #[tokio::test]
