@@ -31,6 +31,7 @@ use tracing::Instrument as _;
 pub(crate) use self::record::{Period, Span, Status, Task, Work};
 pub(crate) use self::store::TaskFilter;
 
+use self::store::Open;
 use crate::error::ApiError;
 use crate::state::{Shared, State};
 
@@ -101,18 +102,25 @@ pub(crate) fn watch_over(state: &Shared) {
 
 async fn take_up(state: &Shared) -> Result<(), PortError> {
     for open in store::open(state).await? {
-        let Some((task, _)) = store::load(state, open.org, open.task).await? else {
-            // Its document comes right after its name, or never.
-            if open.task.created_at() + LEASE < state.now() {
-                store::forget_open(state, open.task).await?;
-            }
-            continue;
-        };
-        if task.status != Status::Running {
-            store::forget_open(state, task.id).await?;
-        } else if task.leased_until <= state.now() {
-            work_on(state, task.org, task.id);
+        if let Err(error) = look_at(state, open).await {
+            tracing::warn!(%error, task = %open.task, "a task cannot be taken up");
         }
+    }
+    Ok(())
+}
+
+async fn look_at(state: &Shared, open: Open) -> Result<(), PortError> {
+    let Some((task, _)) = store::load(state, open.org, open.task).await? else {
+        // Its document comes right after its name, or never.
+        if open.task.created_at() + LEASE < state.now() {
+            store::forget_open(state, open.task).await?;
+        }
+        return Ok(());
+    };
+    if task.status != Status::Running {
+        store::forget_open(state, task.id).await?;
+    } else if task.leased_until <= state.now() {
+        work_on(state, task.org, task.id);
     }
     Ok(())
 }
@@ -138,7 +146,9 @@ async fn go_on(state: &State, org: OrgId, id: TaskId) -> Result<(), ApiError> {
     let Some((mut task, mut version)) = store::load(state, org, id).await? else {
         return Ok(());
     };
-    if task.status != Status::Running || task.leased_until > state.now() {
+    let is_free = task.status == Status::Running && task.leased_until <= state.now();
+    // What a newer release has begun is left to its processes.
+    if !is_free || task.work == Work::Unknown {
         return Ok(());
     }
     task.leased_until = state.now() + LEASE;
@@ -155,8 +165,27 @@ async fn go_on(state: &State, org: OrgId, id: TaskId) -> Result<(), ApiError> {
             store::save(state, &task, version).await?;
             return Ok(());
         }
-        task = step::step(state, task).await?;
+        task = match step::step(state, task.clone()).await {
+            Ok(task) => task,
+            Err(error) => return interrupted(state, task, version, error).await,
+        };
+        task.failures = 0;
         task.updated_at = state.now();
         task.leased_until = state.now() + LEASE;
     }
+}
+
+/// Writes down that a step failed, and tells why.
+async fn interrupted(
+    state: &State,
+    task: Task,
+    version: u64,
+    error: ApiError,
+) -> Result<(), ApiError> {
+    let task = task.interrupted(state.now(), LEASE);
+    let stored = store::save(state, &task, version).await?;
+    if stored.is_some() && task.status != Status::Running {
+        store::forget_open(state, task.id).await?;
+    }
+    Err(error)
 }

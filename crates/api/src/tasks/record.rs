@@ -1,8 +1,15 @@
 //! A task as it is written down.
 
+use std::time::Duration;
+
 use postrider_core::{AppId, EndpointId, OrgId, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+/// Failures in a row after which a task is given up: about half a day of them.
+const TRIES: u32 = 48;
+/// It waits at most so many doublings longer than after the first.
+const LONGEST_WAIT: u32 = 4;
 
 /// A piece of work, and how far it has come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +28,9 @@ pub(crate) struct Task {
     pub(crate) updated_at: Timestamp,
     /// Until then somebody works on it.
     pub(crate) leased_until: Timestamp,
+    /// Steps that failed since the last one that did not.
+    #[serde(default)]
+    pub(crate) failures: u32,
 }
 
 /// What is to be done.
@@ -35,6 +45,9 @@ pub(crate) enum Work {
     AppUsage(Period),
     /// Count messages by event type.
     EventTypeUsage(Period),
+    /// Of a newer release, whose processes know what to do.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Messages that were accepted from `since` on and not after `until`, of some applications or of all.
@@ -86,6 +99,7 @@ impl Work {
             Self::ReplayMissing(_) => "endpoint.replay",
             Self::AppUsage(_) => "application.stats",
             Self::EventTypeUsage(_) => "event-type.aggregate",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -108,6 +122,7 @@ impl Task {
             cursor: None,
             updated_at: now,
             leased_until: Timestamp::EPOCH,
+            failures: 0,
         }
     }
 
@@ -115,6 +130,17 @@ impl Task {
     pub(crate) fn count(&mut self, name: &str, more: u64) {
         let before = self.data.get(name).and_then(Value::as_u64).unwrap_or(0);
         self.data.insert(name.to_owned(), (before + more).into());
+    }
+
+    /// As it is after a step that failed: it waits for longer each time, and some day it is given up.
+    pub(crate) fn interrupted(mut self, now: Timestamp, wait: Duration) -> Self {
+        self.failures += 1;
+        self.updated_at = now;
+        self.leased_until = now + wait * (1 << (self.failures - 1).min(LONGEST_WAIT));
+        if self.failures < TRIES {
+            return self;
+        }
+        self.failed("it was tried too often")
     }
 
     pub(crate) fn finished(mut self) -> Self {
@@ -126,5 +152,42 @@ impl Task {
         self.status = Status::Failed;
         self.data.insert("reason".to_owned(), reason.into());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task() -> Task {
+        let period = Period {
+            since: Timestamp::EPOCH,
+            until: Timestamp::EPOCH,
+            apps: None,
+        };
+        let (id, org) = (TaskId::from_bytes([1; 20]), OrgId::from_bytes([2; 20]));
+        Task::new(id, org, None, Work::AppUsage(period), Timestamp::EPOCH)
+    }
+
+    #[test]
+    fn what_a_newer_release_has_written_down_can_be_read() {
+        let mut text = serde_json::to_value(task()).unwrap();
+        text["work"] = serde_json::json!({"kind": "teleport", "whither": "home"});
+        let read: Task = serde_json::from_value(text).unwrap();
+        assert_eq!(read.work, Work::Unknown);
+    }
+
+    #[test]
+    fn what_fails_waits_longer_each_time_and_is_given_up() {
+        let (mut task, wait) = (task(), Duration::from_secs(60));
+        let mut waits = Vec::new();
+        while task.status == Status::Running {
+            task = task.interrupted(Timestamp::EPOCH, wait);
+            waits.push(task.leased_until);
+        }
+        assert_eq!(waits.len(), 48);
+        assert_eq!(waits[0], Timestamp::EPOCH + wait);
+        assert_eq!(waits[3], Timestamp::EPOCH + wait * 8);
+        assert_eq!(waits[40], Timestamp::EPOCH + wait * 16);
     }
 }

@@ -13,5 +13,6 @@ pub(super) async fn step(state: &State, task: Task) -> Result<Task, ApiError> {
         Work::ReplayMissing(span) => replay::missing(state, task, &span).await,
         Work::AppUsage(period) => usage::count(state, task, &period, By::App).await,
         Work::EventTypeUsage(period) => usage::count(state, task, &period, By::EventType).await,
+        Work::Unknown => Ok(task),
     }
 }

@@ -127,16 +127,28 @@ pub(super) async fn save(
     documents.put(now, tasks_of(task.org), wanted, expect).await
 }
 
-/// The oldest tasks that have not ended.
+/// Tasks that have not ended. What cannot be read is told and passed over: it holds up nobody else.
 pub(super) async fn open(state: &State) -> Result<Vec<Open>, PortError> {
-    let page = Page {
-        cursor: Cursor::Start,
-        limit: PORTION,
-        order: Order::Ascending,
-    };
-    let documents = &state.ports.documents;
-    let found = documents.list(state.now(), OPEN, page).await?;
-    found.items.iter().map(read).collect()
+    let (mut cursor, mut all) = (Cursor::Start, Vec::new());
+    loop {
+        let page = Page {
+            cursor,
+            limit: PORTION,
+            order: Order::Ascending,
+        };
+        let documents = &state.ports.documents;
+        let found = documents.list(state.now(), OPEN, page).await?;
+        for document in &found.items {
+            match read(document) {
+                Ok(open) => all.push(open),
+                Err(error) => tracing::warn!(%error, task = %document.name, "a task is unreadable"),
+            }
+        }
+        match found.items.last() {
+            Some(last) if found.more => cursor = Cursor::After(last.name.clone()),
+            _ => return Ok(all),
+        }
+    }
 }
 
 pub(super) async fn forget_open(state: &State, id: TaskId) -> Result<(), PortError> {

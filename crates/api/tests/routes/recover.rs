@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use postrider_core::message::{Trigger, Work};
-use postrider_core::ports::{Destination, DestinationStatus, LogRecord};
+use postrider_core::name::DocumentName;
+use postrider_core::ports::{
+    Destination, DestinationStatus, DocumentKind, Expect, LogRecord, NewDocument, Owner, Place,
+};
 use postrider_core::{Clock, MessageId, envelope};
 use serde_json::{Value, json};
 
@@ -236,6 +239,7 @@ async fn a_task_that_was_interrupted_is_gone_on_with() {
     scene.clear().await;
     let client = scene.server.operator();
     broker.set(Fault::Unavailable);
+    spoil(&scene.server).await;
     let since = json!({"since": START.to_rfc3339()});
     let begun = client.post(&scene.path("recover"), &since).await.is(202);
     let path = format!("/api/v1/background-task/{}", begun["id"].as_str().unwrap());
@@ -245,6 +249,22 @@ async fn a_task_that_was_interrupted_is_gone_on_with() {
     scene.server.clock.pass(Duration::from_secs(120));
     assert_eq!(ended(&client, &begun).await["status"], "finished");
     assert_eq!(scene.resent().await, [id]);
+}
+
+/// A task that nobody can read, among those that have not ended; it comes before all others.
+async fn spoil(server: &Server) {
+    let place = Place {
+        owner: Owner::Installation,
+        kind: DocumentKind::OpenTask,
+    };
+    let unreadable = NewDocument {
+        name: DocumentName::new("0").unwrap(),
+        until: None,
+        body: "?".to_owned(),
+    };
+    let documents = &server.ports.documents;
+    let put = documents.put(START, place, unreadable, Expect::Anything);
+    put.await.unwrap();
 }
 
 #[tokio::test]
