@@ -11,10 +11,13 @@
 //! behind the last step. A step that was done and not written down is done again, and does no harm: what it sends again
 //! is the same chain.
 //!
-//! Bounds: each process works on a few tasks at a time, each in small steps; others wait for their turn.
+//! Bounds: each process works on a few tasks at a time ([`places`]), each in small steps; where others wait, a task gives way
+//! after a while. How many there may be is bounded, too ([`slot`]).
 
+mod places;
 mod record;
 mod replay;
+mod slot;
 mod step;
 mod store;
 mod usage;
@@ -24,33 +27,36 @@ use std::time::Duration;
 
 use postrider_core::ports::PortError;
 use postrider_core::{OrgId, TaskId, Timestamp};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{interval, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, interval, timeout};
 use tracing::Instrument as _;
 
 pub(crate) use self::record::{Period, Span, Status, Task, Work};
 pub(crate) use self::store::TaskFilter;
 
+use self::places::Places;
 use self::store::Open;
 use crate::error::ApiError;
 use crate::state::{Shared, State};
 
-/// Tasks that one process works on at a time.
-const AT_ONCE: usize = 4;
 /// For how long nobody else goes on with a task: longer than any step.
 const LEASE: Duration = Duration::from_secs(60);
+/// For how long a task is worked on while others wait for a place.
+const TURN: Duration = Duration::from_secs(10);
+/// When to ask again, where there are too many tasks.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// What this process does about tasks.
 #[derive(Debug)]
 pub(crate) struct Tasks {
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     closing: watch::Sender<bool>,
 }
 
 impl Default for Tasks {
     fn default() -> Self {
         Self {
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+            places: Arc::default(),
             closing: watch::channel(false).0,
         }
     }
@@ -60,8 +66,8 @@ impl Tasks {
     /// Takes up no more tasks, and lets those under way end their step. Closing twice is closing once.
     pub(crate) async fn close(&self, grace: Duration) {
         self.closing.send_replace(true);
-        let all = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
-        drop(timeout(grace, self.places.acquire_many(all)).await);
+        // Whoever is still at work then is gone on with by another process.
+        let _ = timeout(grace, self.places.all()).await;
     }
 
     fn is_closing(&self) -> bool {
@@ -69,8 +75,12 @@ impl Tasks {
     }
 }
 
-/// Writes a task down and begins it. The same identifier begins it once.
+/// Writes a task down and begins it, where there is a slot for it. The same identifier begins it once.
 pub(crate) async fn begin(state: &Shared, task: Task) -> Result<Task, ApiError> {
+    if let Some((begun, _)) = store::load(state, task.org, task.id).await? {
+        return Ok(begun);
+    }
+    slot::take(state, &task).await?;
     let begun = store::create(state, &task).await?;
     if begun.status == Status::Running {
         work_on(state, begun.org, begun.id);
@@ -100,34 +110,48 @@ pub(crate) fn watch_over(state: &Shared) {
     });
 }
 
+/// Those that waited longest come first.
 async fn take_up(state: &Shared) -> Result<(), PortError> {
+    let mut free: Vec<Task> = Vec::new();
     for open in store::open(state).await? {
-        if let Err(error) = look_at(state, open).await {
-            tracing::warn!(%error, task = %open.task, "a task cannot be taken up");
+        match look_at(state, open).await {
+            Ok(found) => free.extend(found),
+            Err(error) => {
+                tracing::warn!(%error, task = %open.task, "a task cannot be taken up");
+            }
         }
     }
+    free.sort_by_key(|task| task.updated_at);
+    free.iter().for_each(|task| work_on(state, task.org, task.id));
     Ok(())
 }
 
-async fn look_at(state: &Shared, open: Open) -> Result<(), PortError> {
+/// The task, where nobody works on it.
+async fn look_at(state: &Shared, open: Open) -> Result<Option<Task>, PortError> {
     let Some((task, _)) = store::load(state, open.org, open.task).await? else {
         // Its document comes right after its name, or never.
         if open.task.created_at() + LEASE < state.now() {
             store::forget_open(state, open.task).await?;
         }
-        return Ok(());
+        return Ok(None);
     };
     if task.status != Status::Running {
-        store::forget_open(state, task.id).await?;
-    } else if task.leased_until <= state.now() {
-        work_on(state, task.org, task.id);
+        has_ended(state, &task).await?;
+        return Ok(None);
     }
-    Ok(())
+    let is_free = task.leased_until <= state.now() && task.work != Work::Unknown;
+    Ok(is_free.then_some(task))
+}
+
+/// What a task that has ended leaves behind. Its name goes last: as long as that is there, somebody sees to the rest.
+async fn has_ended(state: &State, task: &Task) -> Result<(), PortError> {
+    slot::give_back(state, task).await?;
+    store::forget_open(state, task.id).await
 }
 
 /// Goes on with a task in the background, where there is a place for it and nobody else is at it.
 fn work_on(state: &Shared, org: OrgId, id: TaskId) {
-    let Ok(place) = Arc::clone(&state.tasks.places).try_acquire_owned() else {
+    let Some(place) = state.tasks.places.take(org) else {
         return;
     };
     let state = Arc::clone(state);
@@ -152,15 +176,17 @@ async fn go_on(state: &State, org: OrgId, id: TaskId) -> Result<(), ApiError> {
         return Ok(());
     }
     task.leased_until = state.now() + LEASE;
+    let begun = Instant::now();
     loop {
         let Some(stored) = store::save(state, &task, version).await? else {
             return Ok(());
         };
         version = stored;
         if task.status != Status::Running {
-            return Ok(store::forget_open(state, task.id).await?);
+            return Ok(has_ended(state, &task).await?);
         }
-        if state.tasks.is_closing() {
+        let gives_way = begun.elapsed() > TURN && state.tasks.places.others_wait();
+        if gives_way || state.tasks.is_closing() {
             task.leased_until = Timestamp::EPOCH;
             store::save(state, &task, version).await?;
             return Ok(());
@@ -185,7 +211,7 @@ async fn interrupted(
     let task = task.interrupted(state.now(), LEASE);
     let stored = store::save(state, &task, version).await?;
     if stored.is_some() && task.status != Status::Running {
-        store::forget_open(state, task.id).await?;
+        has_ended(state, &task).await?;
     }
     Err(error)
 }

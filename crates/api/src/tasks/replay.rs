@@ -11,6 +11,8 @@ use postrider_core::page::{Cursor, Order, Page, Slice};
 use postrider_core::ports::{AttemptedFilter, DestinationStatus, EndpointKey, MessageFilter};
 use postrider_core::{AppId, Endpoint, MessageId};
 
+use tokio::time::sleep;
+
 use super::record::{Span, Task};
 use crate::error::ApiError;
 use crate::example;
@@ -19,6 +21,8 @@ use crate::state::State;
 
 /// Messages of one step: their payloads are in memory.
 const PORTION: usize = 50;
+/// What sending one takes at least.
+const PACE: Duration = Duration::from_millis(10);
 /// Of which so many are sent at a time.
 const AT_ONCE: usize = 8;
 
@@ -177,6 +181,8 @@ async fn send(
         .buffer_unordered(AT_ONCE)
         .try_collect::<()>()
         .await?;
+    // Nobody shall be run over: deliveries of new messages share the way.
+    sleep(PACE * u32::try_from(whole.len()).unwrap_or(u32::MAX)).await;
     task.count("resent", whole.len() as u64);
     task.count("withoutPayload", bare.len() as u64);
     Ok(task)

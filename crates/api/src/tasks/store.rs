@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::state::State;
 
 /// For how long a task can be asked for after its last step.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Tasks that are looked at in one go.
 const PORTION: usize = 250;
 
@@ -60,7 +60,7 @@ pub(super) fn name(id: TaskId) -> Result<DocumentName, PortError> {
     DocumentName::new(&id.to_string()).map_err(|error| PortError::Invalid(error.to_string()))
 }
 
-fn document<T: Serialize>(name: DocumentName, record: &T) -> Result<NewDocument, PortError> {
+pub(super) fn document<T: Serialize>(name: DocumentName, record: &T) -> Result<NewDocument, PortError> {
     let body = serde_json::to_string(record);
     Ok(NewDocument {
         name,
@@ -69,7 +69,7 @@ fn document<T: Serialize>(name: DocumentName, record: &T) -> Result<NewDocument,
     })
 }
 
-fn read<'a, T: Deserialize<'a>>(document: &'a Document) -> Result<T, PortError> {
+pub(super) fn read<'a, T: Deserialize<'a>>(document: &'a Document) -> Result<T, PortError> {
     serde_json::from_str(&document.body).map_err(|error| PortError::Corrupt {
         part: "documents",
         cause: error.to_string(),

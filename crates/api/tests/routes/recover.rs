@@ -268,6 +268,37 @@ async fn spoil(server: &Server) {
 }
 
 #[tokio::test]
+async fn one_task_of_a_kind_runs_for_an_endpoint_at_a_time() {
+    let mut faulty = None;
+    let server = Server::with(
+        |mut ports| {
+            let broker = FaultyBroker::new(ports.broker);
+            faulty = Some(broker.clone());
+            ports.broker = broker;
+            ports
+        },
+        |config| config.task_interval = Duration::from_millis(10),
+    );
+    let broker = faulty.unwrap();
+    let scene = Scene::on(server).await;
+    let client = scene.server.operator();
+    let since = json!({"since": START.to_rfc3339()});
+    // As long as nothing can be sent, none ends.
+    scene.sent(DestinationStatus::Failed).await;
+    scene.clear().await;
+    broker.set(Fault::Unavailable);
+    let recover = scene.path("recover");
+    let begun = client.post(&recover, &since).await.is(202);
+    let refused = client.post(&recover, &since).await;
+    assert_eq!(refused.fails(409), "task_running");
+    broker.set(Fault::None);
+    scene.server.clock.pass(Duration::from_secs(120));
+    ended(&client, &begun).await;
+    let again = client.post(&recover, &since).await.is(202);
+    ended(&client, &again).await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_recovered_is_told_apart() {
     let scene = Scene::new().await;
     let client = scene.server.operator();
