@@ -4,6 +4,7 @@
 //! refers to others of the document brings those along (`$defs`), so that it can be read by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
 
 use postrider_core::EventTypeName;
 use serde_json::{Map, Value};
@@ -13,6 +14,9 @@ use crate::validate;
 
 /// Webhooks that one document may have.
 const MAX_WEBHOOKS: usize = 1_000;
+/// Bytes of one schema with all that it refers to.
+const MAX_SCHEMA: usize = 64 * 1024;
+const COMPONENTS: &str = "#/components/";
 const SCHEMAS: &str = "#/components/schemas/";
 
 /// An event type as a document describes it.
@@ -30,8 +34,12 @@ fn wrong(place: &[&str], message: &str) -> ApiError {
     ApiError::invalid(&place, kind::VALUE, message)
 }
 
-/// The event types of a document.
-pub(crate) fn event_types(spec: &Value) -> Result<BTreeMap<EventTypeName, Described>, ApiError> {
+/// The event types of a document, whose schemas take up to `room` bytes together: what is small in the document, and referred
+/// to many times, is not small here.
+pub(crate) fn event_types(
+    spec: &Value,
+    mut room: usize,
+) -> Result<BTreeMap<EventTypeName, Described>, ApiError> {
     let webhooks = spec.get("webhooks").or_else(|| spec.get("x-webhooks"));
     let webhooks = webhooks.and_then(Value::as_object);
     let webhooks = webhooks.ok_or_else(|| wrong(&["webhooks"], "must be an object"))?;
@@ -46,16 +54,20 @@ pub(crate) fn event_types(spec: &Value) -> Result<BTreeMap<EventTypeName, Descri
         let item = resolved(spec, item);
         let operation = item.get("post").or_else(|| item.get("put"));
         let operation = operation.ok_or_else(|| wrong(&place, "has no operation `post`"))?;
-        found.insert(event_type, described(spec, item, operation, &place)?);
+        found.insert(
+            event_type,
+            described(spec, item, operation, &place, &mut room)?,
+        );
     }
     Ok(found)
 }
 
-/// What a reference within the document stands for, one step far.
+/// What a reference to one of the document's components stands for, one step far.
 fn resolved<'a>(spec: &'a Value, value: &'a Value) -> &'a Value {
     let reference = value.get("$ref").and_then(Value::as_str);
-    let pointer = reference.and_then(|reference| reference.strip_prefix('#'));
+    let pointer = reference.filter(|reference| reference.starts_with(COMPONENTS));
     pointer
+        .and_then(|pointer| pointer.strip_prefix('#'))
         .and_then(|pointer| spec.pointer(pointer))
         .unwrap_or(value)
 }
@@ -65,6 +77,7 @@ fn described(
     item: &Value,
     operation: &Value,
     place: &[&str],
+    room: &mut usize,
 ) -> Result<Described, ApiError> {
     let text = |name: &str| {
         let own = operation.get(name).or_else(|| item.get(name));
@@ -75,7 +88,10 @@ fn described(
         .map(|body| resolved(spec, body));
     let schema = body
         .and_then(|body| body.pointer("/content/application~1json/schema"))
-        .map(|schema| bundled(spec, schema));
+        .map(|schema| bundled(spec, schema, room));
+    let schema = schema
+        .transpose()
+        .map_err(|problem| wrong(place, &problem))?;
     let group_name = text("x-svix-group-name").map(validate::feature_flag);
     let flags = operation
         .get("x-svix-feature-flags")
@@ -94,10 +110,13 @@ fn described(
     })
 }
 
-/// A schema with all that it refers to within the document, however far; what leads back to itself stays a reference.
-fn bundled(spec: &Value, schema: &Value) -> Value {
+/// A schema with all that it refers to within the document, however far; what leads back to itself stays a reference. Nothing
+/// is copied before there is room for it.
+fn bundled(spec: &Value, schema: &Value, room: &mut usize) -> Result<Value, String> {
+    let mut own = MAX_SCHEMA.min(*room);
+    let before = own;
     // One that only refers to another is that other one.
-    let mut schema = resolved(spec, schema).clone();
+    let mut schema = copied(resolved(spec, schema), &mut own)?;
     let mut wanted = BTreeSet::new();
     redirect(&mut schema, &mut wanted);
     let mut brought: Map<String, Value> = Map::new();
@@ -107,7 +126,7 @@ fn bundled(spec: &Value, schema: &Value) -> Value {
         }
         let found = spec.pointer(&format!("/components/schemas/{name}"));
         let Some(found) = found else { continue };
-        let mut found = found.clone();
+        let mut found = copied(found, &mut own)?;
         redirect(&mut found, &mut wanted);
         brought.insert(name, found);
     }
@@ -119,7 +138,35 @@ fn bundled(spec: &Value, schema: &Value) -> Value {
             definitions.extend(brought);
         }
     }
-    schema
+    *room -= before - own;
+    Ok(schema)
+}
+
+fn copied(value: &Value, room: &mut usize) -> Result<Value, String> {
+    let mut rest = Rest(*room);
+    serde_json::to_writer(&mut rest, value).map_err(|_| {
+        format!(
+            "a schema with all that it refers to may have at most {MAX_SCHEMA} bytes, and all \
+             together not more than a body"
+        )
+    })?;
+    *room = rest.0;
+    Ok(value.clone())
+}
+
+/// Counts what is written, as long as there is room.
+struct Rest(usize);
+
+impl Write for Rest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let rest = self.0.checked_sub(bytes.len());
+        self.0 = rest.ok_or(io::ErrorKind::WriteZero)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Lets references to the document's schemas lead to `$defs`, and notes which they are.
@@ -171,7 +218,7 @@ mod tests {
 
     #[test]
     fn webhooks_become_event_types_with_schemas_that_stand_alone() {
-        let types = event_types(&spec()).unwrap();
+        let types = event_types(&spec(), 100_000).unwrap();
         let name = |text| EventTypeName::new(text).unwrap();
         let paid = &types[&name("order.paid")];
         assert_eq!(paid.description, "Money has come in");
@@ -194,6 +241,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_small_in_the_document_and_large_in_its_event_types_is_refused() {
+        let large = json!({"description": "x".repeat(40_000)});
+        let refer = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+        let webhook = |schema: Value| {
+            json!({"post": {"requestBody": {"content": {"application/json": {"schema": schema}}}}})
+        };
+        let spec = |webhooks: Value| {
+            json!({"webhooks": webhooks, "components": {"schemas": {"A": large, "B": large}}})
+        };
+        let one = spec(json!({"a": webhook(refer("A")), "b": webhook(refer("B"))}));
+        assert!(event_types(&one, 100_000).is_ok());
+        assert!(event_types(&one, 79_000).is_err(), "all together");
+        let both = spec(json!({"a": webhook(json!({"anyOf": [refer("A"), refer("B")]}))}));
+        assert!(event_types(&both, 100_000).is_err(), "one alone");
+    }
+
+    #[test]
+    fn references_lead_to_components_alone() {
+        let spec = json!({"webhooks": {"a": {"$ref": "#/webhooks/a"}}});
+        assert!(event_types(&spec, 1_000).is_err());
+        let own = json!({"post": {"requestBody": {"content": {"application/json": {
+            "schema": {"$ref": "#/info"}}}}}});
+        let spec = json!({"info": {"title": "secret"}, "webhooks": {"a": own}});
+        let types = event_types(&spec, 1_000).unwrap();
+        let schema = types.values().next().and_then(|kind| kind.schema.clone());
+        assert_eq!(schema, Some(json!({"$ref": "#/info"})));
+    }
+
+    #[test]
     fn what_is_no_document_is_told() {
         for (spec, place) in [
             (json!({}), "body.spec.webhooks"),
@@ -207,7 +283,7 @@ mod tests {
                 "body.spec.webhooks.a",
             ),
         ] {
-            let Err(ApiError::Invalid(field)) = event_types(&spec) else {
+            let Err(ApiError::Invalid(field)) = event_types(&spec, 100_000) else {
                 panic!("{spec}");
             };
             assert_eq!(field.loc.join("."), place);

@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) metrics: Metrics,
     pub(crate) batches: Batches,
     pub(crate) health: Health,
+    /// One permit: imports take their turns.
+    pub(crate) importing: Semaphore,
     /// One permit per request in progress.
     pub(crate) in_flight: Arc<Semaphore>,
     /// One permit per byte of a body in memory.
@@ -44,6 +46,7 @@ impl State {
             tokens: TokenVerifier::new(parts.config.jwt_secret.clone()),
             in_flight: Arc::new(Semaphore::new(parts.config.max_in_flight)),
             body_memory: Arc::new(Semaphore::new(parts.config.max_body_memory)),
+            importing: Semaphore::new(1),
             health: Health::default(),
             heard: Heard::default(),
             tasks: Tasks::default(),

@@ -23,19 +23,24 @@ use crate::wire::fields::Fields;
 /// Event types that are looked through at a time.
 const PORTION: usize = 250;
 
+/// Versions of a schema that an event type keeps: the newest.
+const MAX_VERSIONS: usize = 50;
+
 /// Repeating it changes nothing that was changed.
 pub(crate) async fn import(
     State(state): State<Shared>,
     Operator(org): Operator,
     Body { bytes: body, .. }: Body,
 ) -> Answered {
+    // A document takes more memory than its body, from where it is read on: one at a time.
+    let _turn = state.importing.acquire().await;
     let wanted = ImportIn::read(Fields::parse(&body)?)?;
-    let described = openapi::event_types(&wanted.spec)?;
+    let described = openapi::event_types(&wanted.spec, state.config.max_body_bytes)?;
     let mut changed = Vec::new();
     for (name, described) in &described {
         let now = state.now();
         let change = |found: Option<&EventType>| match found {
-            None => Some(created(org, name, described, now)),
+            None => Ok(Some(created(org, name, described, now))),
             Some(kind) => merged(kind, described, now),
         };
         changed.extend(put(&state, org, name, wanted.dry_run, change).await?);
@@ -43,7 +48,9 @@ pub(crate) async fn import(
     if wanted.replace_all {
         for name in others(&state, org, &described).await? {
             let now = state.now();
-            let change = |found: Option<&EventType>| archived(found?, now);
+            let change = |found: Option<&EventType>| {
+                Ok(found.and_then(|found| archived(found, now)))
+            };
             changed.extend(put(&state, org, &name, wanted.dry_run, change).await?);
         }
     }
@@ -56,11 +63,11 @@ async fn put(
     org: OrgId,
     name: &EventTypeName,
     dry_run: bool,
-    change: impl Fn(Option<&EventType>) -> Option<EventType>,
+    change: impl Fn(Option<&EventType>) -> Result<Option<EventType>, ApiError>,
 ) -> Result<Option<EventType>, ApiError> {
     repeat(async || {
         let found = state.event_type(org, name).await?;
-        let Some(kind) = change(found.as_ref()) else {
+        let Some(kind) = change(found.as_ref())? else {
             return Ok(None);
         };
         if dry_run {
@@ -94,8 +101,12 @@ fn created(org: OrgId, name: &EventTypeName, described: &Described, now: Timesta
 }
 
 /// An event type as it is and as the document has it; `None` where these are the same. Another schema is another version
-/// of it: the ones before stay.
-fn merged(kind: &EventType, described: &Described, now: Timestamp) -> Option<EventType> {
+/// of it: the ones before stay, unless there are too many.
+fn merged(
+    kind: &EventType,
+    described: &Described,
+    now: Timestamp,
+) -> Result<Option<EventType>, ApiError> {
     let mut changed = EventType {
         description: described.description.clone(),
         archived: false,
@@ -105,26 +116,32 @@ fn merged(kind: &EventType, described: &Described, now: Timestamp) -> Option<Eve
         ..kind.clone()
     };
     if let Some(schema) = &described.schema {
-        changed.schemas = with_schema(kind.schemas.as_deref(), schema);
+        changed.schemas = with_schema(kind.schemas.as_deref(), schema)?;
     }
     if changed == *kind {
-        return None;
+        return Ok(None);
     }
     changed.updated_at = now;
-    Some(changed)
+    Ok(Some(changed))
 }
 
-fn with_schema(schemas: Option<&str>, schema: &Value) -> Option<String> {
-    let read = schemas.and_then(|text| serde_json::from_str(text).ok());
+fn with_schema(schemas: Option<&str>, schema: &Value) -> Result<Option<String>, ApiError> {
+    let read = schemas.map(serde_json::from_str).transpose();
+    // What is there and cannot be read is not overwritten.
+    let read = read.map_err(|_| ApiError::Internal("the schemas of an event type are unreadable"))?;
     let mut all: Map<String, Value> = read.unwrap_or_default();
     let newest = all.iter().max_by(|a, b| versions(a.0, b.0));
     if newest.is_some_and(|(_, newest)| newest == schema) {
-        return schemas.map(str::to_owned);
+        return Ok(schemas.map(str::to_owned));
     }
     let numbers = all.keys().filter_map(|text| text.parse::<u64>().ok());
     let next = numbers.max().unwrap_or(0).saturating_add(1);
     all.insert(next.to_string(), schema.clone());
-    Some(Value::Object(all).to_string())
+    while all.len() > MAX_VERSIONS {
+        let oldest = all.keys().min_by(|a, b| versions(a, b)).cloned();
+        oldest.and_then(|oldest| all.remove(&oldest));
+    }
+    Ok(Some(Value::Object(all).to_string()))
 }
 
 fn archived(kind: &EventType, now: Timestamp) -> Option<EventType> {

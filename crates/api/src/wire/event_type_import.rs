@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::event_type::EventTypeOut;
-use super::fields::Fields;
+use super::fields::{Fields, has_nul};
+use super::json;
 use crate::error::ApiError;
 
 /// A document, and what to do with it.
@@ -25,8 +26,18 @@ impl ImportIn {
         let raw = fields.string("specRaw")?.value();
         let spec = match (spec, raw) {
             (Some(spec), _) => spec,
-            (None, Some(raw)) => serde_json::from_str(&raw)
-                .map_err(|error| fields.wrong("specRaw", format!("is not JSON: {error}")))?,
+            (None, Some(raw)) => {
+                // What is within a string was not looked at when the body was.
+                let text = json::text(raw.as_bytes())
+                    .map_err(|_| fields.wrong("specRaw", "is nested too deep"))?;
+                let read = serde_json::from_str(text);
+                let spec = read
+                    .map_err(|error| fields.wrong("specRaw", format!("is not JSON: {error}")))?;
+                if has_nul(&spec) {
+                    return Err(fields.wrong("specRaw", "must not contain a NUL"));
+                }
+                spec
+            }
             (None, None) => return Err(fields.missing("spec")),
         };
         Ok(Self {

@@ -269,7 +269,7 @@ pub(crate) fn distinct(texts: &[String]) -> impl Iterator<Item = &str> {
 }
 
 /// U+0000 is valid in JSON, but not every store can hold it.
-fn has_nul(value: &Value) -> bool {
+pub(super) fn has_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(values) => values.iter().any(has_nul),

@@ -53,6 +53,35 @@ async fn event_types_come_from_a_document() {
 }
 
 #[tokio::test]
+async fn an_event_type_keeps_its_newest_schemas() {
+    let server = Server::start();
+    let client = server.operator();
+    for version in 1..=52 {
+        let body = json!({"spec": spec(&json!({"title": version.to_string()}))});
+        client.post(IMPORT, &body).await.is(200);
+    }
+    let paid = client.get("/api/v1/event-type/order.paid").await.is(200);
+    let schemas = paid["schemas"].as_object().unwrap();
+    assert_eq!(schemas.len(), 50);
+    assert!(!schemas.contains_key("2") && schemas.contains_key("52"));
+}
+
+#[tokio::test]
+async fn what_is_in_a_text_is_looked_at_as_if_it_were_the_body() {
+    let server = Server::start();
+    let client = server.operator();
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    let nul = r#"{"webhooks": {"a": {"post": {"summary": "\u0000"}}}}"#;
+    for raw in [&deep, nul, "{"] {
+        let refused = client.post(IMPORT, &json!({"specRaw": raw})).await;
+        assert_eq!(refused.blames(), "body.specRaw");
+    }
+    let large = json!({"description": "x".repeat(70_000)});
+    let refused = client.post(IMPORT, &json!({"spec": spec(&large)})).await;
+    assert_eq!(refused.blames(), "body.spec.webhooks.order.paid");
+}
+
+#[tokio::test]
 async fn what_the_document_does_not_know_is_archived_where_that_is_asked_for() {
     let server = Server::start();
     let client = server.operator();
