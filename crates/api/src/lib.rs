@@ -25,6 +25,7 @@ mod batch;
 mod body;
 mod change;
 mod config;
+mod counting;
 mod edge;
 mod error;
 mod example;

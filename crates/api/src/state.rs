@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::ApiParts;
 use crate::batch::Batches;
 use crate::config::ApiConfig;
+use crate::counting::Counting;
 use crate::health::Health;
 use crate::heard::Heard;
 use crate::metrics::Metrics;
@@ -30,6 +31,7 @@ pub(crate) struct State {
     pub(crate) metrics: Metrics,
     pub(crate) batches: Batches,
     pub(crate) health: Health,
+    pub(crate) counting: Counting,
     /// One permit: imports take their turns.
     pub(crate) importing: Semaphore,
     /// One permit per request in progress.
@@ -46,6 +48,7 @@ impl State {
             tokens: TokenVerifier::new(parts.config.jwt_secret.clone()),
             in_flight: Arc::new(Semaphore::new(parts.config.max_in_flight)),
             body_memory: Arc::new(Semaphore::new(parts.config.max_body_memory)),
+            counting: Counting::default(),
             importing: Semaphore::new(1),
             health: Health::default(),
             heard: Heard::default(),

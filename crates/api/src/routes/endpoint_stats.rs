@@ -48,7 +48,8 @@ pub(crate) async fn get(
     let (from, until) = range(&query, state.now())?;
     let endpoint = state.endpoint(app.id(), &path.endpoint()?).await?;
     let log = &state.ports.log;
-    let tally = log.tally(app.id(), endpoint.id, from, until).await?;
+    let tally = log.tally(app.id(), endpoint.id, from, until);
+    let tally = state.counting.of(app.id(), tally).await?;
     Ok(Reply::ok(&StatsOut::from(tally)))
 }
 

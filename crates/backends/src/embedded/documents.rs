@@ -163,7 +163,7 @@ impl Documents for EmbeddedDocuments {
     ) -> std::result::Result<Option<Document>, PortError> {
         let name = name.clone();
         self.engine
-            .readers
+            .prompt
             .read(move |connection| get(connection, now, place, &name))
             .await
     }
@@ -176,7 +176,7 @@ impl Documents for EmbeddedDocuments {
     ) -> std::result::Result<Vec<Document>, PortError> {
         let names = names.to_vec();
         self.engine
-            .readers
+            .prompt
             .read(move |connection| {
                 let found = names.iter().map(|name| get(connection, now, place, name));
                 found.filter_map(Result::transpose).collect()
@@ -228,5 +228,51 @@ impl Documents for EmbeddedDocuments {
 impl Probe for EmbeddedDocuments {
     async fn probe(&self) -> std::result::Result<(), PortError> {
         self.engine.probe().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::{Embedded, Options};
+    use postrider_core::ports::DocumentKind;
+    use postrider_core::samples::NOW;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// Callers are asked after by single documents, however much others read.
+    #[tokio::test]
+    async fn a_single_document_does_not_wait_for_lists() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options::small();
+        let lists = options.readers;
+        let embedded = Embedded::open(dir.path(), options).unwrap();
+        let (mut ends, mut busy) = (Vec::new(), Vec::new());
+        for _ in 0..lists {
+            let (end, wait) = mpsc::sync_channel::<()>(1);
+            ends.push(end);
+            let engine = Arc::clone(&embedded.engine);
+            let list = async move {
+                let wait = move |_: &Connection| Ok(wait.recv().is_err());
+                engine.readers.read(wait).await
+            };
+            busy.push(tokio::spawn(list));
+        }
+        let place = Place {
+            owner: Owner::Installation,
+            kind: DocumentKind::Revocation,
+        };
+        let names = [DocumentName::new("a").unwrap()];
+        let documents = embedded.ports().documents;
+        let asked = async {
+            documents.get(NOW, place, &names[0]).await.unwrap();
+            documents.get_some(NOW, place, &names).await.unwrap();
+        };
+        let asked = tokio::time::timeout(Duration::from_secs(30), asked).await;
+        drop(ends);
+        asked.unwrap();
+        for list in busy {
+            assert!(list.await.unwrap().unwrap());
+        }
     }
 }

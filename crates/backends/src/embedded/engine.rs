@@ -17,6 +17,8 @@ const PROBE_BYTES: u32 = 64 * 1024;
 pub(super) struct Engine {
     pub(super) writer: Writer,
     pub(super) readers: Readers,
+    /// For single documents: whoever calls is asked after before anything else is done.
+    pub(super) prompt: Readers,
     pub(super) file: PathBuf,
     /// The last to go, so that nobody opens a file that is still being closed.
     lock: Mutex<Option<DirectoryLock>>,
@@ -31,6 +33,7 @@ impl Engine {
         Ok(Self {
             writer,
             readers: Readers::new(opened.readers),
+            prompt: Readers::new(vec![opened.prompt]),
             file: dir.join(FILE),
             lock: Mutex::new(Some(opened.lock)),
         })
@@ -55,6 +58,7 @@ impl Engine {
 
     pub(super) async fn close(&self, ending: Ending) {
         self.readers.close().await;
+        self.prompt.close().await;
         self.writer.stop(ending).await;
         let lock = self.lock.lock().take();
         drop(lock);

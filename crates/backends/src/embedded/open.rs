@@ -67,6 +67,8 @@ pub(super) struct Opened {
     pub(super) lock: DirectoryLock,
     pub(super) writer: Connection,
     pub(super) readers: Vec<Connection>,
+    /// For what must not wait behind lists.
+    pub(super) prompt: Connection,
 }
 
 pub(super) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
@@ -79,10 +81,12 @@ pub(super) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     let readers = (0..options.readers.max(1))
         .map(|_| reader(&file, options).map_err(|error| database(&file, &error)))
         .collect::<Result<_, _>>()?;
+    let prompt = reader(&file, options).map_err(|error| database(&file, &error))?;
     Ok(Opened {
         lock,
         writer,
         readers,
+        prompt,
     })
 }
 
