@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) importing: Semaphore,
     /// One permit per request in progress.
     pub(crate) in_flight: Arc<Semaphore>,
+    /// One permit per message of a batch in progress.
+    pub(crate) batched: Semaphore,
     /// One permit per byte of a body in memory.
     pub(crate) body_memory: Arc<Semaphore>,
 }
@@ -47,6 +49,7 @@ impl State {
             batches: Batches::start(&parts.ports, &parts.clock, &parts.config, &metrics),
             tokens: TokenVerifier::new(parts.config.jwt_secret.clone()),
             in_flight: Arc::new(Semaphore::new(parts.config.max_in_flight)),
+            batched: Semaphore::new(parts.config.max_in_flight),
             body_memory: Arc::new(Semaphore::new(parts.config.max_body_memory)),
             counting: Counting::default(),
             importing: Semaphore::new(1),

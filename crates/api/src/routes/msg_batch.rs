@@ -14,15 +14,20 @@ use super::Answered;
 use crate::accept;
 use crate::auth::Operator;
 use crate::body::Body;
-use crate::error::ApiError;
+use crate::error::{ApiError, RETRY_SOON};
 use crate::idempotency::Idempotency;
 use crate::path::Path;
 use crate::reply::Reply;
 use crate::state::Shared;
 use crate::wire::msg_batch::{self, BatchOut, OneOut};
 
-/// Messages that are on their way at a time.
+/// Messages of one batch that are on their way at a time.
 const AT_ONCE: usize = 256;
+
+/// Several batches find room beside each other.
+fn at_once(state: &Shared) -> usize {
+    (state.config.max_in_flight / 4).clamp(1, AT_ONCE)
+}
 
 pub(crate) async fn create(
     State(state): State<Shared>,
@@ -39,7 +44,7 @@ pub(crate) async fn create(
         sent.push(one(&state, org, &app, &idempotency, place, message).boxed());
     }
     let results: Vec<Result<Arc<Event>, ApiError>> =
-        stream::iter(sent).buffered(AT_ONCE).collect().await;
+        stream::iter(sent).buffered(at_once(&state)).collect().await;
     // Where nothing could be accepted for now, the request as a whole is to be repeated.
     if results.iter().all(is_passing) {
         let first = results.into_iter().find_map(Result::err);
@@ -94,5 +99,12 @@ async fn submit(
         let problem = "cannot be given in a batch";
         return Err(ApiError::body_value("application", problem));
     }
+    // As one that comes alone, each message counts for as long as it is accepted.
+    let Ok(_room) = state.batched.try_acquire() else {
+        return Err(ApiError::Unavailable {
+            detail: "too many messages are being accepted; this one was not",
+            retry_after: RETRY_SOON,
+        });
+    };
     accept::accept(state, org, app, submission, &idempotency).await
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::faults::{Fault, FaultyBroker};
@@ -162,6 +164,38 @@ async fn a_batch_of_which_nothing_can_be_accepted_is_503() {
     broker.set(Fault::None);
     let out = client.post_keyed(BATCH, "k", &messages).await.is(202);
     assert_eq!(out["accepted"], 2);
+}
+
+#[tokio::test]
+async fn batches_count_for_as_many_messages_as_they_have() {
+    let mut faulty = None;
+    let server = Server::with(
+        |mut ports| {
+            let broker = FaultyBroker::new(ports.broker);
+            faulty = Some(broker.clone());
+            ports.broker = broker;
+            ports
+        },
+        |config| config.max_in_flight = 8,
+    );
+    let broker = faulty.unwrap();
+    server.app("shop").await;
+    let client = server.operator();
+    broker.set(Fault::Gated);
+    let (body, mut under_way) = (batch(&[numbered(1), numbered(2)]), Vec::new());
+    for _ in 0..4 {
+        let (client, body) = (client.clone(), body.clone());
+        under_way.push(tokio::spawn(async move { client.post(BATCH, &body).await }));
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let refused = client.post(BATCH, &body).await;
+    assert_eq!(refused.fails(503), "unavailable");
+    broker.set(Fault::None);
+    broker.gate.add_permits(100);
+    for answer in under_way {
+        assert_eq!(answer.await.unwrap().is(202)["accepted"], 2);
+    }
+    assert_eq!(client.post(BATCH, &body).await.is(202)["accepted"], 2);
 }
 
 #[tokio::test]
