@@ -11,6 +11,10 @@ const TRIES: u32 = 48;
 /// It waits at most so many doublings longer than after the first.
 const LONGEST_WAIT: u32 = 4;
 
+/// Bytes of messages that are much for one step.
+const MANY_BYTES: usize = 1024 * 1024;
+const LARGEST_PORTION: usize = 64;
+
 /// A piece of work, and how far it has come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Task {
@@ -31,6 +35,14 @@ pub(crate) struct Task {
     /// Steps that failed since the last one that did not.
     #[serde(default)]
     pub(crate) failures: u32,
+    /// Messages of the next step, where these are sent: as many as take little room.
+    #[serde(default = "first_portion")]
+    pub(crate) portion: usize,
+}
+
+/// Until it is known how large an application's messages are.
+fn first_portion() -> usize {
+    16
 }
 
 /// What is to be done.
@@ -123,6 +135,7 @@ impl Task {
             updated_at: now,
             leased_until: Timestamp::EPOCH,
             failures: 0,
+            portion: first_portion(),
         }
     }
 
@@ -130,6 +143,14 @@ impl Task {
     pub(crate) fn count(&mut self, name: &str, more: u64) {
         let before = self.data.get(name).and_then(Value::as_u64).unwrap_or(0);
         self.data.insert(name.to_owned(), (before + more).into());
+    }
+
+    /// This step's messages had so many bytes: the next one takes more of them, or fewer.
+    pub(crate) fn has_read(&mut self, bytes: usize) {
+        self.portion = match bytes {
+            0..MANY_BYTES => (self.portion * 2).min(LARGEST_PORTION),
+            _ => (self.portion / 2).max(1),
+        };
     }
 
     /// As it is after a step that failed: it waits for longer each time, and some day it is given up.
@@ -175,6 +196,17 @@ mod tests {
         text["work"] = serde_json::json!({"kind": "teleport", "whither": "home"});
         let read: Task = serde_json::from_value(text).unwrap();
         assert_eq!(read.work, Work::Unknown);
+    }
+
+    #[test]
+    fn large_messages_are_read_in_smaller_portions() {
+        let mut task = task();
+        (0..5).for_each(|_| task.has_read(100));
+        assert_eq!(task.portion, LARGEST_PORTION);
+        task.has_read(MANY_BYTES);
+        assert_eq!(task.portion, LARGEST_PORTION / 2);
+        (0..9).for_each(|_| task.has_read(2 * MANY_BYTES));
+        assert_eq!(task.portion, 1);
     }
 
     #[test]

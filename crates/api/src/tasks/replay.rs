@@ -19,8 +19,6 @@ use crate::example;
 use crate::resend;
 use crate::state::State;
 
-/// Messages of one step: their payloads are in memory.
-const PORTION: usize = 50;
 /// What sending one takes at least.
 const PACE: Duration = Duration::from_millis(10);
 /// Of which so many are sent at a time.
@@ -32,7 +30,7 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// What was given up, and what was canceled because the endpoint was disabled.
 const NOT_GOT: [DestinationStatus; 2] = [DestinationStatus::Failed, DestinationStatus::Canceled];
 
-pub(super) async fn recover(state: &State, task: Task, span: &Span) -> Result<Task, ApiError> {
+pub(super) async fn recover(state: &State, mut task: Task, span: &Span) -> Result<Task, ApiError> {
     let Some(app) = task.app else {
         return Ok(task.failed("it names no application"));
     };
@@ -49,13 +47,16 @@ pub(super) async fn recover(state: &State, task: Task, span: &Span) -> Result<Ta
         .attempted(app, span.endpoint, &filter, page(&task))
         .await?;
     let last = reached(&found, |row| row.message.event.message);
+    task.has_read(bytes(found.items.iter().map(|row| &row.message)));
     let messages: Vec<_> = found.items.into_iter().map(|row| row.message).collect();
     let task = send(state, task, &endpoint, messages).await?;
     Ok(behind(task, last, found.more))
 }
 
 /// What the endpoint wants, and was never tried with: it came later, or wanted something else then.
-pub(super) async fn missing(state: &State, task: Task, span: &Span) -> Result<Task, ApiError> {
+pub(super) async fn missing(
+    state: &State,
+    mut task: Task, span: &Span) -> Result<Task, ApiError> {
     let Some(app) = task.app else {
         return Ok(task.failed("it names no application"));
     };
@@ -73,6 +74,7 @@ pub(super) async fn missing(state: &State, task: Task, span: &Span) -> Result<Ta
     let found = log.messages(app, &filter, page(&task)).await?;
     let last = reached(&found, |record| record.event.message);
     let tried = tried(state, app, &settled, page(&task), last).await?;
+    task.has_read(bytes(found.items.iter()));
     let wanted = |record: &MessageRecord| {
         let event = &record.event;
         !tried.contains(&event.message)
@@ -145,9 +147,13 @@ fn page(task: &Task) -> Page<MessageId> {
     let last = task.cursor.as_deref().and_then(|text| text.parse().ok());
     Page {
         cursor: last.map_or(Cursor::Start, Cursor::After),
-        limit: PORTION,
+        limit: task.portion.max(1),
         order: Order::Ascending,
     }
+}
+
+fn bytes<'a>(messages: impl Iterator<Item = &'a MessageRecord>) -> usize {
+    messages.map(|record| record.event.payload.len()).sum()
 }
 
 /// The last message that was looked at for a page, be it on it or not.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use postrider_core::page::{Cursor, Order, Page};
-use postrider_core::ports::{AppKey, MessageFilter};
+use postrider_core::ports::AppKey;
 use postrider_core::{AppId, Application, MessageId};
 use serde_json::{Map, Value};
 
@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::state::State;
 
 /// Messages of one step.
-const PORTION: usize = 250;
+const PORTION: usize = 1_000;
 /// Things that one task counts: its document is bounded.
 const MAX_COUNTED: usize = 2_000;
 
@@ -59,24 +59,20 @@ pub(super) async fn count(
     let Some(app) = app else {
         return Ok(task.finished());
     };
-    let moment = Duration::from_millis(1);
-    let filter = MessageFilter {
-        after: Some(period.since - moment),
-        before: Some(period.until + moment),
-        ..MessageFilter::default()
-    };
+    let until = period.until + Duration::from_millis(1);
     let page = Page {
         cursor: from.map_or(Cursor::Start, Cursor::After),
         limit: PORTION,
         order: Order::Ascending,
     };
-    let found = state.ports.log.messages(app.id, &filter, page).await?;
+    let log = &state.ports.log;
+    let found = log.kinds(app.id, period.since, until, page).await?;
     let stopped = found.stopped.map(MessageId::from_bytes);
-    let last = stopped.or_else(|| found.items.last().map(|record| record.event.message));
-    for record in &found.items {
+    let last = stopped.or_else(|| found.items.last().map(|kind| kind.message));
+    for kind in &found.items {
         let name = match by {
             By::App => app.id.to_string(),
-            By::EventType => record.event.event_type.to_string(),
+            By::EventType => kind.event_type.to_string(),
         };
         if !counted(&mut task, by, &name, 1) {
             return Ok(task.failed("there is too much to be told of"));

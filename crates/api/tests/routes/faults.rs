@@ -9,7 +9,7 @@ use postrider_core::message::{Item, MessageRecord};
 use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{
     AttemptFilter, AttemptScope, Attempted, AttemptedFilter, Broker, BrokerCapabilities,
-    DeliveryLog, Depth, Destination, HandOff, Leased, LogRecord, MessageFilter, MessageKey, Pack,
+    DeliveryLog, Depth, Destination, HandOff, Leased, LogRecord, MessageFilter, MessageKey, MessageKind, Pack,
     PortError, Probe, Receipt, Tally, Window,
 };
 use postrider_core::{AttemptRecord, Timestamp};
@@ -219,6 +219,16 @@ impl DeliveryLog for ShutLog {
         page: Page<MessageId>,
     ) -> Result<Slice<MessageRecord>, PortError> {
         self.inner.messages(app, filter, page).await
+    }
+
+    async fn kinds(
+        &self,
+        app: AppId,
+        from: Timestamp,
+        until: Timestamp,
+        page: Page<MessageId>,
+    ) -> Result<Slice<MessageKind>, PortError> {
+        self.inner.kinds(app, from, until, page).await
     }
 
     async fn attempt(

@@ -41,6 +41,15 @@ pub trait DeliveryLog: Probe {
         page: Page<MessageId>,
     ) -> Result<Slice<MessageRecord>, PortError>;
 
+    /// Messages and their event types, and nothing else of them: accepted from `from` on and before `until`.
+    async fn kinds(
+        &self,
+        app: AppId,
+        from: Timestamp,
+        until: Timestamp,
+        page: Page<MessageId>,
+    ) -> Result<Slice<MessageKind>, PortError>;
+
     /// One attempt of a message; `None` where it belongs to another one.
     async fn attempt(
         &self,
@@ -159,6 +168,13 @@ impl DestinationStatus {
 
 /// What stands in the place of a response that was taken away.
 pub const EXPUNGED: &str = "EXPUNGED";
+
+/// What is counted of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageKind {
+    pub message: MessageId,
+    pub event_type: EventTypeName,
+}
 
 /// A message, and how far it has come at the endpoint that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

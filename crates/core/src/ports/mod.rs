@@ -41,7 +41,7 @@ pub use broker::{
 pub use dead_letters::{DeadLetterFilter, DeadLetters};
 pub use delivery_log::{
     AttemptFilter, AttemptScope, Attempted, AttemptedFilter, DeliveryLog, Destination,
-    DestinationStatus, EXPUNGED, LogRecord, MessageFilter, MessageKey, Tally,
+    DestinationStatus, EXPUNGED, LogRecord, MessageFilter, MessageKey, MessageKind, Tally,
 };
 pub use documents::{
     Document, DocumentKind, Documents, Expect, NewDocument, Owner, Place, next_version,

@@ -7,6 +7,7 @@
 //! as it takes, in short reads ([`super::paging::scan`]).
 
 mod attempted;
+mod kinds;
 mod query;
 mod record;
 mod retain;
@@ -21,11 +22,12 @@ use postrider_core::message::MessageRecord;
 use postrider_core::page::{Cursor, Order, Page, Slice};
 use postrider_core::ports::{
     AttemptFilter, AttemptScope, Attempted, AttemptedFilter, DeliveryLog, Destination, LogRecord,
-    MessageFilter, MessageKey, PortError, Probe, Tally,
+    MessageFilter, MessageKey, MessageKind, PortError, Probe, Tally,
 };
 use postrider_core::time::Timestamp;
 
 use self::attempted::{AttemptedScan, TallyScan};
+use self::kinds::KindScan;
 use self::query::{AttemptScan, MessageScan};
 use super::engine::Engine;
 use super::paging::{Walk, scan};
@@ -78,6 +80,17 @@ impl DeliveryLog for EmbeddedLog {
             Walk::new(&page),
         )
         .await
+    }
+
+    async fn kinds(
+        &self,
+        app: AppId,
+        from: Timestamp,
+        until: Timestamp,
+        page: Page<MessageId>,
+    ) -> Result<Slice<MessageKind>, PortError> {
+        let wanted = KindScan { app, from, until };
+        scan(&self.engine.readers, wanted, Walk::new(&page)).await
     }
 
     async fn attempt(

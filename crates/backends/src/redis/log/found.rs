@@ -37,11 +37,10 @@ impl Wanted {
         self.apart.extend(found.apart());
     }
 
-    fn text_of_message(&mut self, found: Option<&message::Found>) {
-        if let Some(found) = found {
-            self.text(&found.org);
-            self.text(&found.kind);
-        }
+    /// What it takes to know all of a message but what is kept apart.
+    pub(super) fn texts_of(&mut self, found: &message::Found) {
+        self.text(&found.org);
+        self.text(&found.kind);
     }
 
     pub(super) fn attempt(&mut self, found: &FoundAttempt) {
@@ -101,7 +100,9 @@ impl Found {
 
     /// What has to be looked up to know where a message went, and what it is, but for what is kept apart.
     pub(super) fn texts(&self, wanted: &mut Wanted) {
-        wanted.text_of_message(self.message.as_ref());
+        self.message
+            .iter()
+            .for_each(|message| wanted.texts_of(message));
         for entry in &self.trail {
             if let trail::Found::Attempt(attempt) = entry {
                 wanted.text(&attempt.place);

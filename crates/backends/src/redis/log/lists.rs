@@ -310,7 +310,7 @@ pub(super) fn on_the_way(
 }
 
 /// The records among members.
-fn messages(found: Vec<Vec<u8>>) -> Result<Vec<message::Found>> {
+pub(super) fn messages(found: Vec<Vec<u8>>) -> Result<Vec<message::Found>> {
     let mut messages = Vec::with_capacity(found.len());
     for member in found {
         let (id, has_record) = message_in(&member)?;

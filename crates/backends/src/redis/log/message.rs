@@ -16,7 +16,7 @@ use bytes::Bytes;
 use postrider_core::id::{AppId, MessageId};
 use postrider_core::message::{Event, MessageRecord};
 use postrider_core::name::Uid;
-use postrider_core::ports::PortError;
+use postrider_core::ports::{MessageKind, PortError};
 use postrider_core::time::Timestamp;
 
 use super::texts::{self, Common, Text};
@@ -173,6 +173,14 @@ impl Found {
     /// The key of what is kept apart.
     pub(super) fn apart(&self) -> Option<[u8; 20]> {
         (self.flags & APART != 0).then_some(*self.id.as_bytes())
+    }
+
+    pub(super) fn into_kind(self, known: &Known) -> Result<MessageKind> {
+        let (event_type, _) = texts::read_kind(self.kind.resolve(&known.texts)?)?;
+        Ok(MessageKind {
+            message: self.id,
+            event_type,
+        })
     }
 
     pub(super) fn resolve(self, app: AppId, known: &Known) -> Result<MessageRecord> {

@@ -29,6 +29,7 @@ mod filter;
 mod found;
 #[cfg(test)]
 mod golden;
+mod kinds;
 mod lists;
 mod memory;
 mod message;
@@ -55,7 +56,7 @@ use postrider_core::message::MessageRecord;
 use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{
     AttemptFilter, AttemptScope, Attempted, AttemptedFilter, DeliveryLog, Destination, LogRecord,
-    MessageFilter, MessageKey, PortError, Probe, Tally,
+    MessageFilter, MessageKey, MessageKind, PortError, Probe, Tally,
 };
 use postrider_core::time::Timestamp;
 use redis::{Cmd, FromRedisValue};
@@ -195,6 +196,16 @@ impl DeliveryLog for RedisLog {
         page: Page<MessageId>,
     ) -> Result<Slice<MessageRecord>, PortError> {
         self.list_messages(app, filter, &page).await
+    }
+
+    async fn kinds(
+        &self,
+        app: AppId,
+        from: Timestamp,
+        until: Timestamp,
+        page: Page<MessageId>,
+    ) -> Result<Slice<MessageKind>, PortError> {
+        self.list_kinds(app, (from, until), &page).await
     }
 
     async fn attempt(

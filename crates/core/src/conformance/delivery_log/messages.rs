@@ -169,3 +169,36 @@ pub async fn message_pages_are_stable_while_others_write(fixture: &dyn Fixture) 
         }
     }
 }
+
+/// With their event types, between any two times; nothing else is told of them.
+pub async fn kinds_of_messages_are_listed_in_pages(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let (app, neighbour) = (stage.an_app_id(), stage.an_app_id());
+    let mut messages = Vec::new();
+    for _ in 0..80 {
+        messages.push(stage.a_varied_message(app));
+    }
+    let stranger = stage.a_varied_message(neighbour);
+    stage.record_messages(&messages).await;
+    stage.record_messages(std::slice::from_ref(&stranger)).await;
+    let log = stage.log();
+    for _ in 0..12 {
+        let mut times = [(); 2].map(|()| stage.chance.pick(&messages).event.accepted_at);
+        times.sort();
+        let [from, until] = times;
+        let within = |record: &&MessageRecord| (from..until).contains(&record.event.accepted_at);
+        let (here, others): (Vec<_>, Vec<_>) = messages.iter().partition(within);
+        let keys: Vec<MessageId> = here.into_iter().map(id).collect();
+        let others: Vec<MessageId> = others.into_iter().chain([&stranger]).map(id).collect();
+        let fetch = async |page| {
+            let listed = log.kinds(app, from, until, page).await.unwrap();
+            for kind in &listed.items {
+                let known = messages.iter().find(|record| id(record) == kind.message);
+                let event_type = known.map(|record| &record.event.event_type);
+                assert_eq!(event_type, Some(&kind.event_type));
+            }
+            listed
+        };
+        random_pages(&mut stage.chance, &keys, &others, 6, |kind| kind.message, fetch).await;
+    }
+}

@@ -37,6 +37,7 @@ macro_rules! conformance_delivery_log {
 
             messages_are_listed_in_pages
             message_filters_behave_like_a_list
+            kinds_of_messages_are_listed_in_pages
             message_pages_are_stable_while_others_write
 
             attempts_are_listed_in_pages
