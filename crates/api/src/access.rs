@@ -118,6 +118,9 @@ async fn end_of(state: &State, proof: &Proof) -> Result<Option<Timestamp>, PortE
 }
 
 async fn check_key(state: &Shared, shown: &str) -> Result<Caller, ApiError> {
+    if !api_key::is_well_formed(shown) {
+        return Err(ApiError::Unauthenticated);
+    }
     let hash = hash(shown);
     let ask = || {
         let state = Arc::clone(state);

@@ -16,6 +16,9 @@ use crate::state::State;
 
 /// What keys begin with; tokens never do.
 const PREFIX: &str = "prk_";
+/// Characters that are random, and those that are made of them.
+const RANDOM: usize = 2 * base62::ENCODED_LEN;
+const CHECKED: usize = 6;
 /// Characters by which people tell their keys apart.
 const SHOWN: usize = 12;
 
@@ -61,6 +64,22 @@ pub(crate) fn is_one(shown: &str) -> bool {
     shown.starts_with(PREFIX)
 }
 
+/// Whether a key could have been made here: nobody is asked after what was made up without care.
+pub(crate) fn is_well_formed(shown: &str) -> bool {
+    let at = PREFIX.len() + RANDOM;
+    shown.len() == at + CHECKED
+        && shown
+            .split_at_checked(at)
+            .is_some_and(|(key, end)| end == checksum(key))
+}
+
+fn checksum(key: &str) -> String {
+    let hash = hash(key);
+    let (first, _) = hash.split_first_chunk().unwrap_or((&[0; 20], &[]));
+    let digits = base62::encode(first);
+    String::from_utf8_lossy(&digits[digits.len() - CHECKED..]).into_owned()
+}
+
 fn keys_of(org: OrgId) -> Place {
     Place {
         owner: Owner::Org(org),
@@ -68,11 +87,13 @@ fn keys_of(org: OrgId) -> Place {
     }
 }
 
-/// 320 random bits; those that are shown later are 47 of them.
+/// 320 random bits, of which 47 are shown later, and a checksum.
 fn generate() -> String {
     let half = || base62::encode(&rand::random());
     let text = [half(), half()].concat();
-    format!("{PREFIX}{}", String::from_utf8_lossy(&text))
+    let key = format!("{PREFIX}{}", String::from_utf8_lossy(&text));
+    let end = checksum(&key);
+    key + &end
 }
 
 /// Makes a key. The text is the key, which nobody is told again.
@@ -181,4 +202,21 @@ pub(crate) async fn revoke(state: &State, org: OrgId, id: ApiKeyId) -> Result<bo
     documents.delete(now, BY_HASH, &name(&key.hash)?).await?;
     state.heard.keys.forget_all();
     Ok(was_there)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_made_here_is_told_without_asking() {
+        let key = generate();
+        assert!(is_one(&key) && is_well_formed(&key));
+        let mut other = key.clone();
+        other.replace_range(10..11, if &key[10..11] == "x" { "y" } else { "x" });
+        let longer = format!("{key}0");
+        for forged in [&other, &longer, &key[..key.len() - 1], "prk_", "prk_ü"] {
+            assert!(!is_well_formed(forged), "{forged}");
+        }
+    }
 }
