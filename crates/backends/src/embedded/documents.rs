@@ -204,6 +204,7 @@ impl Documents for EmbeddedDocuments {
         document: NewDocument,
         expect: Expect,
     ) -> std::result::Result<Option<u64>, PortError> {
+        document.check()?;
         self.engine
             .writer
             .write(move |connection| put(connection, now, place, &document, expect))

@@ -8,7 +8,10 @@ use super::Fixture;
 use super::paging::{all, behaves_like_a_list};
 use super::stage::{SHORT, Stage, together};
 use crate::name::DocumentName;
-use crate::ports::{Document, DocumentKind, Documents, Expect, NewDocument, Owner, Place};
+use crate::ports::{
+    Document, DocumentKind, Documents, Expect, LARGEST_DOCUMENT, NewDocument, Owner, Place,
+    PortError,
+};
 use crate::time::Timestamp;
 
 /// The cases for [`crate::ports::Documents`].
@@ -17,6 +20,7 @@ macro_rules! conformance_documents {
     ($fixture:expr) => {
         $crate::__conformance_cases! { $fixture, documents:
             a_document_comes_back_whole
+            a_document_that_is_too_large_is_refused
             a_document_is_put_only_where_that_is_expected
             versions_of_a_name_never_repeat
             of_concurrent_puts_one_wins
@@ -116,6 +120,17 @@ pub async fn a_document_comes_back_whole(fixture: &dyn Fixture) {
         let found = stage.get(place, "A-z_0.9").await;
         assert_eq!(found, Some(stored(&document, version)));
     }
+}
+
+/// By a byte, and nothing of it is stored.
+pub async fn a_document_that_is_too_large_is_refused(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let (place, now) = (stage.a_place(), stage.now());
+    let documents = stage.documents();
+    let large = new("a", &"l".repeat(LARGEST_DOCUMENT + 1));
+    let put = documents.put(now, place, large, Expect::Anything).await;
+    assert!(matches!(put, Err(PortError::Invalid(_))), "{put:?}");
+    assert_eq!(stage.get(place, "a").await, None);
 }
 
 pub async fn a_document_is_put_only_where_that_is_expected(fixture: &dyn Fixture) {

@@ -122,8 +122,22 @@ pub struct Document {
 pub struct NewDocument {
     pub name: DocumentName,
     pub until: Option<Timestamp>,
-    /// At most 256 KiB.
+    /// At most [`LARGEST_DOCUMENT`] bytes.
     pub body: String,
+}
+
+/// Bytes of a document's body. Larger ones are [`PortError::Invalid`].
+pub const LARGEST_DOCUMENT: usize = 256 * 1024;
+
+impl NewDocument {
+    /// Every port asks this before it stores anything.
+    pub fn check(&self) -> Result<(), PortError> {
+        if self.body.len() > LARGEST_DOCUMENT {
+            let problem = format!("a document has more than {LARGEST_DOCUMENT} bytes");
+            return Err(PortError::Invalid(problem));
+        }
+        Ok(())
+    }
 }
 
 /// What has to be there for a `put` to happen.

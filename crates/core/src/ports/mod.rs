@@ -44,7 +44,8 @@ pub use delivery_log::{
     DestinationStatus, EXPUNGED, LogRecord, MessageFilter, MessageKey, MessageKind, Tally,
 };
 pub use documents::{
-    Document, DocumentKind, Documents, Expect, NewDocument, Owner, Place, next_version,
+    Document, DocumentKind, Documents, Expect, LARGEST_DOCUMENT, NewDocument, Owner, Place,
+    next_version,
 };
 pub use limits::{
     Answer, BreakerRecord, BreakerState, Claim, IdempotencyKey, Limits, Partition, RateGrant,

@@ -231,6 +231,7 @@ impl Documents for RedisDocuments {
         document: NewDocument,
         expect: Expect,
     ) -> Result<Option<u64>, PortError> {
+        document.check()?;
         let keys = self.keys(place);
         // 0 is no end: whoever asks for the first moment there was gets the one after it.
         let until = document.until.map_or(0, |until| until.as_millis().max(1));
