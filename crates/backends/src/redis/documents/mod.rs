@@ -36,6 +36,8 @@ const PROBE_KEPT: u32 = 1_000;
 pub struct RedisDocuments {
     server: Arc<Server>,
     put: Atomic,
+    /// The same on a server that is full.
+    put_at_last: Atomic,
     delete: Atomic,
 }
 
@@ -83,6 +85,10 @@ impl RedisDocuments {
         Self {
             server,
             put: Atomic::new(include_str!("put.lua")),
+            put_at_last: Atomic::new(concat!(
+                "#!lua flags=allow-oom\n",
+                include_str!("put.lua")
+            )),
             delete: Atomic::new(include_str!("delete.lua")),
         }
     }
@@ -235,7 +241,12 @@ impl Documents for RedisDocuments {
         let keys = self.keys(place);
         // 0 is no end: whoever asks for the first moment there was gets the one after it.
         let until = document.until.map_or(0, |until| until.as_millis().max(1));
-        let call = self.put.call(&keys.all());
+        // Nobody who was locked out may stay because there is no room to say so.
+        let put = match place.kind {
+            DocumentKind::Revocation => &self.put_at_last,
+            _ => &self.put,
+        };
+        let call = put.call(&keys.all());
         let call = call.arg(document.name.as_str()).arg(expected(expect));
         let call = call.arg(now.as_millis().max(1)).arg(until);
         self.run(Asked::Write, &call.arg(document.body)).await
