@@ -30,6 +30,8 @@ pub(crate) struct Caller {
     pub(crate) principal: Principal,
     /// May look, and change nothing.
     pub(crate) read_only: bool,
+    /// For a key that ends by itself, when.
+    pub(crate) ends: Option<Timestamp>,
     /// For a token, what it takes to revoke it.
     pub(crate) token: Option<TokenEnd>,
 }
@@ -90,6 +92,7 @@ pub(crate) async fn check(state: &Shared, shown: &str) -> Result<Caller, ApiErro
     Ok(Caller {
         principal: proof.principal,
         read_only: proof.read_only,
+        ends: None,
         token: Some(TokenEnd {
             hash: proof.hash,
             expires: proof.expires,
@@ -136,6 +139,7 @@ async fn check_key(state: &Shared, shown: &str) -> Result<Caller, ApiError> {
             None => Principal::Operator { org: key.org },
         },
         read_only: key.read_only,
+        ends: key.expires_at,
         token: None,
     })
 }

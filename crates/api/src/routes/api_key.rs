@@ -6,6 +6,7 @@ use postrider_core::OrgId;
 use postrider_core::page::Order;
 
 use super::Answered;
+use crate::access::Caller;
 use crate::api_key::{self, NewApiKey};
 use crate::auth::Operator;
 use crate::body::Body;
@@ -21,10 +22,13 @@ use crate::wire::fields::Fields;
 pub(crate) async fn create(
     State(state): State<Shared>,
     Operator(org): Operator,
+    caller: Caller,
     Body { bytes: body, .. }: Body,
 ) -> Answered {
     let wanted = ApiKeyIn::read(Fields::parse(&body)?, state.now())?;
-    let wanted = within(&state, org, wanted).await?;
+    let mut wanted = within(&state, org, wanted).await?;
+    // A key that ends makes none that outlives it.
+    wanted.expires_at = [wanted.expires_at, caller.ends].into_iter().flatten().min();
     let (key, text) = api_key::create(&state, org, wanted).await?;
     let shown = ApiKeyOut::new(&key, Some(&text));
     Ok(Reply::json(StatusCode::CREATED, &shown))

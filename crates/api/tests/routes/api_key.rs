@@ -48,6 +48,22 @@ async fn a_key_opens_what_its_scope_is() {
 }
 
 #[tokio::test]
+async fn a_key_that_ends_makes_none_that_outlives_it() {
+    let server = Server::start();
+    let at = |hours: u32| (START + Duration::from_secs(3600) * hours).to_rfc3339();
+    let (own, short_lived) = made(&server, &json!({"name": "a", "expiresAt": at(5)})).await;
+    for (wanted, got) in [(json!(null), 5), (json!(at(9)), 5), (json!(at(2)), 2)] {
+        let body = json!({"name": "b", "expiresAt": wanted});
+        let key = short_lived.post(KEYS, &body).await.is(201);
+        if got == 5 {
+            assert_eq!(key["expiresAt"], own["expiresAt"]);
+        } else {
+            assert_ne!(key["expiresAt"], own["expiresAt"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_key_is_shown_once_and_kept_as_a_hash() {
     let server = Server::start();
     let (first, _) = made(&server, &json!({"name": "one"})).await;
