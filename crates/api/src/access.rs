@@ -114,7 +114,8 @@ async fn end_of(state: &State, proof: &Proof) -> Result<Option<Timestamp>, PortE
         if document.name == names[0] {
             return Ok(Some(Timestamp::EPOCH));
         }
-        let all: Expired = serde_json::from_str(&document.body).map_err(|error| unreadable(&error))?;
+        let all: Expired =
+            serde_json::from_str(&document.body).map_err(|error| unreadable(&error))?;
         end = all.end_of(proof.issued_at);
     }
     Ok(end)
@@ -177,7 +178,9 @@ pub(crate) async fn expire_all(
     repeat(async || {
         let now = state.now();
         let found = documents.get(now, place, &name).await?;
-        let expect = found.as_ref().map_or(Expect::Nothing, |found| Expect::Version(found.version));
+        let expect = found
+            .as_ref()
+            .map_or(Expect::Nothing, |found| Expect::Version(found.version));
         let mut all: Expired = match &found {
             Some(found) => serde_json::from_str(&found.body).map_err(|error| unreadable(&error))?,
             None => Expired::default(),

@@ -74,11 +74,7 @@ impl<T: Clone + Send + Sync + 'static> Default for Answers<T> {
 
 impl<T: Clone + Send + Sync + 'static> Answers<T> {
     /// The answer about `hash`; `ask` asks.
-    pub(crate) async fn about<F>(
-        &self,
-        hash: [u8; 32],
-        ask: impl Fn() -> F,
-    ) -> Result<T, PortError>
+    pub(crate) async fn about<F>(&self, hash: [u8; 32], ask: impl Fn() -> F) -> Result<T, PortError>
     where
         F: Future<Output = Result<T, PortError>> + Send + 'static,
     {

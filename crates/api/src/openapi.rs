@@ -244,12 +244,8 @@ mod tests {
     fn what_is_small_in_the_document_and_large_in_its_event_types_is_refused() {
         let large = json!({"description": "x".repeat(40_000)});
         let refer = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
-        let webhook = |schema: Value| {
-            json!({"post": {"requestBody": {"content": {"application/json": {"schema": schema}}}}})
-        };
-        let spec = |webhooks: Value| {
-            json!({"webhooks": webhooks, "components": {"schemas": {"A": large, "B": large}}})
-        };
+        let webhook = |schema: Value| json!({"post": {"requestBody": {"content": {"application/json": {"schema": schema}}}}});
+        let spec = |webhooks: Value| json!({"webhooks": webhooks, "components": {"schemas": {"A": large, "B": large}}});
         let one = spec(json!({"a": webhook(refer("A")), "b": webhook(refer("B"))}));
         assert!(event_types(&one, 100_000).is_ok());
         assert!(event_types(&one, 79_000).is_err(), "all together");

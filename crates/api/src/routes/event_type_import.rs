@@ -48,9 +48,8 @@ pub(crate) async fn import(
     if wanted.replace_all {
         for name in others(&state, org, &described).await? {
             let now = state.now();
-            let change = |found: Option<&EventType>| {
-                Ok(found.and_then(|found| archived(found, now)))
-            };
+            let change =
+                |found: Option<&EventType>| Ok(found.and_then(|found| archived(found, now)));
             changed.extend(put(&state, org, &name, wanted.dry_run, change).await?);
         }
     }
@@ -128,7 +127,8 @@ fn merged(
 fn with_schema(schemas: Option<&str>, schema: &Value) -> Result<Option<String>, ApiError> {
     let read = schemas.map(serde_json::from_str).transpose();
     // What is there and cannot be read is not overwritten.
-    let read = read.map_err(|_| ApiError::Internal("the schemas of an event type are unreadable"))?;
+    let read =
+        read.map_err(|_| ApiError::Internal("the schemas of an event type are unreadable"))?;
     let mut all: Map<String, Value> = read.unwrap_or_default();
     let newest = all.iter().max_by(|a, b| versions(a.0, b.0));
     if newest.is_some_and(|(_, newest)| newest == schema) {

@@ -122,7 +122,8 @@ async fn take_up(state: &Shared) -> Result<(), PortError> {
         }
     }
     free.sort_by_key(|task| task.updated_at);
-    free.iter().for_each(|task| work_on(state, task.org, task.id));
+    free.iter()
+        .for_each(|task| work_on(state, task.org, task.id));
     Ok(())
 }
 

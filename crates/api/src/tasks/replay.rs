@@ -54,9 +54,7 @@ pub(super) async fn recover(state: &State, mut task: Task, span: &Span) -> Resul
 }
 
 /// What the endpoint wants, and was never tried with: it came later, or wanted something else then.
-pub(super) async fn missing(
-    state: &State,
-    mut task: Task, span: &Span) -> Result<Task, ApiError> {
+pub(super) async fn missing(state: &State, mut task: Task, span: &Span) -> Result<Task, ApiError> {
     let Some(app) = task.app else {
         return Ok(task.failed("it names no application"));
     };

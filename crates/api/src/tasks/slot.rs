@@ -54,7 +54,8 @@ pub(super) async fn take(state: &State, task: &Task) -> Result<(), ApiError> {
             Some(found) if is_taken(state, task, found).await? => {
                 return Err(Miss::Failed(ApiError::Conflict {
                     code: "task_running",
-                    detail: "such a task is running for this already; wait until it has ended".into(),
+                    detail: "such a task is running for this already; wait until it has ended"
+                        .into(),
                 }));
             }
             Some(found) => Expect::Version(found.version),

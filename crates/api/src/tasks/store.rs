@@ -60,7 +60,10 @@ pub(super) fn name(id: TaskId) -> Result<DocumentName, PortError> {
     DocumentName::new(&id.to_string()).map_err(|error| PortError::Invalid(error.to_string()))
 }
 
-pub(super) fn document<T: Serialize>(name: DocumentName, record: &T) -> Result<NewDocument, PortError> {
+pub(super) fn document<T: Serialize>(
+    name: DocumentName,
+    record: &T,
+) -> Result<NewDocument, PortError> {
     let body = serde_json::to_string(record);
     Ok(NewDocument {
         name,

@@ -31,8 +31,8 @@ impl ImportIn {
                 let text = json::text(raw.as_bytes())
                     .map_err(|_| fields.wrong("specRaw", "is nested too deep"))?;
                 let read = serde_json::from_str(text);
-                let spec = read
-                    .map_err(|error| fields.wrong("specRaw", format!("is not JSON: {error}")))?;
+                let spec =
+                    read.map_err(|error| fields.wrong("specRaw", format!("is not JSON: {error}")))?;
                 if has_nul(&spec) {
                     return Err(fields.wrong("specRaw", "must not contain a NUL"));
                 }

@@ -9,8 +9,8 @@ use postrider_core::message::{Item, MessageRecord};
 use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{
     AttemptFilter, AttemptScope, Attempted, AttemptedFilter, Broker, BrokerCapabilities,
-    DeliveryLog, Depth, Destination, HandOff, Leased, LogRecord, MessageFilter, MessageKey, MessageKind, Pack,
-    PortError, Probe, Receipt, Tally, Window,
+    DeliveryLog, Depth, Destination, HandOff, Leased, LogRecord, MessageFilter, MessageKey,
+    MessageKind, Pack, PortError, Probe, Receipt, Tally, Window,
 };
 use postrider_core::{AttemptRecord, Timestamp};
 use tokio::sync::Semaphore;

@@ -200,7 +200,10 @@ async fn tokens_can_be_given_time_to_leave() {
 async fn time_to_leave_gives_nobody_back_who_was_expired() {
     let server = Server::start();
     server.app("shop").await;
-    let (early, all) = (visitor(&server, &json!({})).await, "/api/v1/auth/app/shop/expire-all");
+    let (early, all) = (
+        visitor(&server, &json!({})).await,
+        "/api/v1/auth/app/shop/expire-all",
+    );
     server.clock.pass(Duration::from_secs(1));
     let operator = server.operator();
     operator.post(all, &json!({})).await.is(204);

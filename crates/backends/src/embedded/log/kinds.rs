@@ -48,8 +48,9 @@ impl Scan for KindScan {
         let transaction = connection.unchecked_transaction()?;
         let walk = Skew::Message.narrow(&transaction, walk, Some(after), Some(self.until))?;
         let clause = walk.clause("id");
-        let sql =
-            format!("SELECT id, accepted_at, event_type FROM message WHERE app = :app AND {clause}");
+        let sql = format!(
+            "SELECT id, accepted_at, event_type FROM message WHERE app = :app AND {clause}"
+        );
         let mut statement = transaction.prepare_cached(&sql)?;
         let values = named_params! {
             ":app": self.app.as_bytes(), ":from": walk.from(), ":until": walk.until(), ":rows": portion as i64

@@ -85,10 +85,7 @@ impl RedisDocuments {
         Self {
             server,
             put: Atomic::new(include_str!("put.lua")),
-            put_at_last: Atomic::new(concat!(
-                "#!lua flags=allow-oom\n",
-                include_str!("put.lua")
-            )),
+            put_at_last: Atomic::new(concat!("#!lua flags=allow-oom\n", include_str!("put.lua"))),
             delete: Atomic::new(include_str!("delete.lua")),
         }
     }

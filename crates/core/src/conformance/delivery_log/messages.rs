@@ -199,6 +199,14 @@ pub async fn kinds_of_messages_are_listed_in_pages(fixture: &dyn Fixture) {
             }
             listed
         };
-        random_pages(&mut stage.chance, &keys, &others, 6, |kind| kind.message, fetch).await;
+        random_pages(
+            &mut stage.chance,
+            &keys,
+            &others,
+            6,
+            |kind| kind.message,
+            fetch,
+        )
+        .await;
     }
 }
