@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use postrider_core::page::Order;
+use postrider_core::{AppId, TaskId};
 
 use super::Answered;
 use crate::error::ApiError;
@@ -25,11 +26,9 @@ pub(crate) async fn list(
         work: query.text("task").map(str::to_owned),
     };
     let found = state.tasks(principal.org(), &filter, &paging.page).await?;
-    Ok(Reply::ok(&paging.envelope(
-        &found,
-        |task| task.id,
-        |task| Some(TaskOut::of(task)),
-    )))
+    let list = paging.envelope(&found, |task| task.id, |task| Some(TaskOut::of(task)));
+    let at = found.stopped.map(TaskId::from_bytes);
+    Ok(Reply::ok(&paging.going_on(list, at)))
 }
 
 pub(crate) async fn get(State(state): State<Shared>, principal: Principal, path: Path) -> Answered {
@@ -43,7 +42,7 @@ pub(crate) async fn get(State(state): State<Shared>, principal: Principal, path:
 }
 
 /// A consumer sees the tasks of its application.
-fn own_app(principal: Principal) -> Option<postrider_core::AppId> {
+fn own_app(principal: Principal) -> Option<AppId> {
     match principal {
         Principal::Operator { .. } => None,
         Principal::Consumer { app, .. } => Some(app),

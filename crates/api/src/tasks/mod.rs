@@ -14,6 +14,7 @@
 //! Bounds: each process works on a few tasks at a time ([`places`]), each in small steps; where others wait, a task gives way
 //! after a while. How many there may be is bounded, too ([`slot`]).
 
+mod list;
 mod places;
 mod record;
 mod replay;
@@ -31,8 +32,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, interval, timeout};
 use tracing::Instrument as _;
 
+pub(crate) use self::list::TaskFilter;
 pub(crate) use self::record::{Period, Span, Status, Task, Work};
-pub(crate) use self::store::TaskFilter;
 
 use self::places::Places;
 use self::store::Open;

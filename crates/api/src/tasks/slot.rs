@@ -123,11 +123,12 @@ async fn listed(state: &State, org: OrgId) -> Result<Vec<(Document, Slot)>, Port
     };
     let documents = &state.ports.documents;
     let found = documents.list(state.now(), slots_of(org), page).await?;
-    let slots = found.items.into_iter().map(|document| {
-        let slot = read(&document)?;
-        Ok((document, slot))
+    // One that cannot be read counts as free: it must not keep everybody from beginning anything.
+    let slots = found.items.into_iter().filter_map(|document| {
+        let slot = read(&document).ok()?;
+        Some((document, slot))
     });
-    slots.collect()
+    Ok(slots.collect())
 }
 
 /// Gives a task's slot back, where it still has it.

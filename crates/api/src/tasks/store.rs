@@ -4,19 +4,19 @@
 use std::time::Duration;
 
 use postrider_core::name::DocumentName;
-use postrider_core::page::{Cursor, Order, Page, Slice};
+use postrider_core::page::{Cursor, Order, Page};
 use postrider_core::ports::{Document, DocumentKind, Expect, NewDocument, Owner, Place, PortError};
-use postrider_core::{AppId, OrgId, TaskId};
+use postrider_core::{OrgId, TaskId};
 use serde::{Deserialize, Serialize};
 
-use super::record::{Status, Task};
+use super::record::Task;
 use crate::error::ApiError;
 use crate::state::State;
 
 /// For how long a task can be asked for after its last step.
 pub(super) const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Tasks that are looked at in one go.
-const PORTION: usize = 250;
+pub(super) const PORTION: usize = 250;
 
 const OPEN: Place = Place {
     owner: Owner::Installation,
@@ -30,26 +30,7 @@ pub(super) struct Open {
     pub(super) task: TaskId,
 }
 
-/// Which tasks; everything that is set must hold.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct TaskFilter {
-    pub(crate) app: Option<AppId>,
-    pub(crate) status: Option<Status>,
-    pub(crate) work: Option<String>,
-}
-
-impl TaskFilter {
-    fn wants(&self, task: &Task) -> bool {
-        self.app.is_none_or(|app| task.app == Some(app))
-            && self.status.is_none_or(|status| task.status == status)
-            && self
-                .work
-                .as_ref()
-                .is_none_or(|work| task.work.name() == work)
-    }
-}
-
-fn tasks_of(org: OrgId) -> Place {
+pub(super) fn tasks_of(org: OrgId) -> Place {
     Place {
         owner: Owner::Org(org),
         kind: DocumentKind::Task,
@@ -158,74 +139,4 @@ pub(super) async fn forget_open(state: &State, id: TaskId) -> Result<(), PortErr
     let documents = &state.ports.documents;
     documents.delete(state.now(), OPEN, &name(id)?).await?;
     Ok(())
-}
-
-impl State {
-    pub(crate) async fn task(&self, org: OrgId, id: TaskId) -> Result<Option<Task>, ApiError> {
-        let found = load(self, org, id).await?;
-        Ok(found.map(|(task, _)| task))
-    }
-
-    /// Tasks of an organisation. Where the filter wants few, as many are looked at as it takes.
-    pub(crate) async fn tasks(
-        &self,
-        org: OrgId,
-        filter: &TaskFilter,
-        page: &Page<TaskId>,
-    ) -> Result<Slice<Task>, ApiError> {
-        let backwards = matches!(page.cursor, Cursor::Before(_));
-        let mut cursor = match &page.cursor {
-            Cursor::Start => Cursor::Start,
-            Cursor::After(id) => Cursor::After(name(*id)?),
-            Cursor::Before(id) => Cursor::Before(name(*id)?),
-        };
-        let mut tasks: Vec<Task> = Vec::new();
-        loop {
-            let portion = Page {
-                cursor,
-                limit: PORTION,
-                order: page.order,
-            };
-            let documents = &self.ports.documents;
-            let found = documents.list(self.now(), tasks_of(org), portion).await?;
-            let edge = if backwards {
-                found.items.first()
-            } else {
-                found.items.last()
-            };
-            let full = found.items.len() == PORTION;
-            cursor = match edge.map(|document| document.name.clone()) {
-                Some(name) if backwards => Cursor::Before(name),
-                Some(name) => Cursor::After(name),
-                None => Cursor::Start,
-            };
-            let read: Result<Vec<Task>, PortError> = found.items.iter().map(read).collect();
-            let mut wanted = read?;
-            wanted.retain(|task| filter.wants(task));
-            if backwards {
-                wanted.append(&mut tasks);
-                tasks = wanted;
-            } else {
-                tasks.append(&mut wanted);
-            }
-            if !full || tasks.len() > page.limit {
-                return Ok(sliced(tasks, page.limit, backwards));
-            }
-        }
-    }
-}
-
-/// The page, of what was found from its start on or, backwards, up to its end.
-fn sliced(mut tasks: Vec<Task>, limit: usize, backwards: bool) -> Slice<Task> {
-    let more = tasks.len() > limit || backwards;
-    if backwards {
-        tasks.drain(..tasks.len().saturating_sub(limit));
-    } else {
-        tasks.truncate(limit);
-    }
-    Slice {
-        items: tasks,
-        more,
-        stopped: None,
-    }
 }
