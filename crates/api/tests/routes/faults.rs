@@ -1,16 +1,19 @@
 //! Faults between the API and the embedded backend: the real thing, out of reach when a test says so.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
 use postrider_core::message::{Item, MessageRecord};
+use postrider_core::name::DocumentName;
 use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{
     AttemptFilter, AttemptScope, Attempted, AttemptedFilter, Broker, BrokerCapabilities,
-    DeliveryLog, Depth, Destination, HandOff, Leased, LogRecord, MessageFilter, MessageKey,
-    MessageKind, Pack, PortError, Probe, Receipt, Tally, Window,
+    DeliveryLog, Depth, Destination, Document, Documents, Expect, HandOff, Leased, LogRecord,
+    MessageFilter, MessageKey, MessageKind, NewDocument, Pack, Place, PortError, Probe, Receipt,
+    Tally, Window,
 };
 use postrider_core::{AttemptRecord, Timestamp};
 use tokio::sync::Semaphore;
@@ -165,6 +168,8 @@ pub(crate) struct ShutLog {
     pub(crate) asked: Semaphore,
     /// Permits are records that were refused.
     pub(crate) refused: Semaphore,
+    /// They come right after the next list of messages was read.
+    pub(crate) late: Mutex<Vec<LogRecord>>,
 }
 
 impl ShutLog {
@@ -174,6 +179,7 @@ impl ShutLog {
             shut: Mutex::new(true),
             asked: Semaphore::new(0),
             refused: Semaphore::new(0),
+            late: Mutex::default(),
         })
     }
 
@@ -218,7 +224,10 @@ impl DeliveryLog for ShutLog {
         filter: &MessageFilter,
         page: Page<MessageId>,
     ) -> Result<Slice<MessageRecord>, PortError> {
-        self.inner.messages(app, filter, page).await
+        let found = self.inner.messages(app, filter, page).await?;
+        let late = std::mem::take(&mut *self.late.lock());
+        self.inner.record(late).await?;
+        Ok(found)
     }
 
     async fn kinds(
@@ -290,5 +299,100 @@ impl DeliveryLog for ShutLog {
 
     async fn retain(&self, now: Timestamp, keep_from: Timestamp) -> Result<u64, PortError> {
         self.inner.retain(now, keep_from).await
+    }
+}
+
+/// Documents that are counted as they are asked for by name, and cannot be while they are away.
+pub(crate) struct CountedDocuments {
+    inner: Arc<dyn Documents>,
+    is_away: AtomicBool,
+    asked: AtomicUsize,
+}
+
+impl CountedDocuments {
+    pub(crate) fn new(inner: Arc<dyn Documents>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            is_away: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn go_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
+    }
+
+    /// Questions since this was called last.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.swap(0, Ordering::SeqCst)
+    }
+
+    fn ask(&self) -> Result<(), PortError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(PortError::Unavailable {
+                part: "documents",
+                cause: "a test said so".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Probe for CountedDocuments {
+    async fn probe(&self) -> Result<(), PortError> {
+        self.inner.probe().await
+    }
+}
+
+#[async_trait]
+impl Documents for CountedDocuments {
+    async fn get(
+        &self,
+        now: Timestamp,
+        place: Place,
+        name: &DocumentName,
+    ) -> Result<Option<Document>, PortError> {
+        self.ask()?;
+        self.inner.get(now, place, name).await
+    }
+
+    async fn get_some(
+        &self,
+        now: Timestamp,
+        place: Place,
+        names: &[DocumentName],
+    ) -> Result<Vec<Document>, PortError> {
+        self.ask()?;
+        self.inner.get_some(now, place, names).await
+    }
+
+    async fn list(
+        &self,
+        now: Timestamp,
+        place: Place,
+        page: Page<DocumentName>,
+    ) -> Result<Slice<Document>, PortError> {
+        self.inner.list(now, place, page).await
+    }
+
+    async fn put(
+        &self,
+        now: Timestamp,
+        place: Place,
+        document: NewDocument,
+        expect: Expect,
+    ) -> Result<Option<u64>, PortError> {
+        self.inner.put(now, place, document, expect).await
+    }
+
+    async fn delete(
+        &self,
+        now: Timestamp,
+        place: Place,
+        name: &DocumentName,
+    ) -> Result<bool, PortError> {
+        self.inner.delete(now, place, name).await
     }
 }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -6,6 +7,7 @@ use http::Method;
 use postrider_api::tokens;
 use serde_json::{Value, json};
 
+use crate::faults::CountedDocuments;
 use crate::support::{Client, START, Server};
 
 const PORTAL: &str = "/api/v1/auth/app-portal-access/shop";
@@ -239,5 +241,48 @@ async fn what_would_make_less_of_a_restriction_is_refused() {
             consumer.post(path, &json!({})).await.fails(403),
             "insufficient_access"
         );
+    }
+}
+
+#[tokio::test]
+async fn whoever_calls_is_asked_after_by_one_question_and_whoever_cannot_be_known_by_none() {
+    let mut counted = None;
+    let server = Server::with(
+        |mut ports| {
+            let documents = CountedDocuments::new(ports.documents);
+            counted = Some(Arc::clone(&documents));
+            ports.documents = documents;
+            ports
+        },
+        |_| {},
+    );
+    let documents = counted.unwrap();
+    let app = server.app("shop").await;
+    let (operator, body) = (server.operator(), json!({"name": "x"}));
+    let made = operator.post("/api/v1/api-key", &body).await.is(201);
+    let key = made["key"].as_str().unwrap().to_owned();
+    documents.asked();
+    server.consumer(&app).get(APP).await.is(200);
+    assert_eq!(documents.asked(), 1);
+    let mut forged = key.clone();
+    forged.replace_range(10..11, if &key[10..11] == "x" { "y" } else { "x" });
+    let longer = format!("{key}x");
+    for shown in [forged.as_str(), &longer, "prk_x", "nonsense"] {
+        let client = server.client(Some(shown.to_owned()));
+        assert_eq!(client.get(APP).await.status, 401);
+    }
+    assert_eq!(documents.asked(), 0);
+    documents.go_away(true);
+    let (_api, elsewhere) = server.another(|_| {});
+    for client in [server.consumer(&app), server.client(Some(key))] {
+        let refused = client.at(&elsewhere).get(APP).await;
+        assert_eq!(
+            refused.fails(503),
+            "unavailable",
+            "nobody is let in unknown"
+        );
+        documents.go_away(false);
+        client.at(&elsewhere).get(APP).await.is(200);
+        documents.go_away(true);
     }
 }

@@ -1,14 +1,16 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_core::message::{Trigger, Work};
+use postrider_core::message::{Event, Trigger, Work};
 use postrider_core::name::DocumentName;
 use postrider_core::ports::{
-    Destination, DestinationStatus, DocumentKind, Expect, LogRecord, NewDocument, Owner, Place,
+    Destination, DestinationStatus, DocumentKind, Expect, LogRecord, MessageKey, NewDocument,
+    Owner, Place,
 };
-use postrider_core::{Clock, MessageId, envelope};
+use postrider_core::{Clock, MessageId, TaskId, envelope};
 use serde_json::{Value, json};
 
-use crate::faults::{Fault, FaultyBroker};
+use crate::faults::{Fault, FaultyBroker, ShutLog};
 use crate::support::{Client, START, Server};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -196,6 +198,9 @@ async fn what_is_on_its_way_or_was_meant_for_another_is_not_missing() {
         .post("/api/v1/app/shop/msg", &scheduled)
         .await
         .is(202);
+    let due = (START + SETTLED - Duration::from_secs(10)).to_rfc3339();
+    let just_due = json!({"eventType": "a", "payload": {}, "deliverAt": due});
+    client.post("/api/v1/app/shop/msg", &just_due).await.is(202);
     let missing = scene.server.message("shop").await;
     scene.server.clock.pass(SETTLED);
     scene.server.message("shop").await;
@@ -207,6 +212,96 @@ async fn what_is_on_its_way_or_was_meant_for_another_is_not_missing() {
         .is(202);
     assert_eq!(ended(&client, &begun).await["data"]["resent"], 1);
     assert_eq!(scene.resent().await, [missing]);
+}
+
+/// What is recorded between the two reads of a step: older messages, so that the second list is longer than the first.
+#[tokio::test]
+async fn what_is_recorded_late_does_not_hide_what_was_tried() {
+    let mut shut = None;
+    let server = Server::with(
+        |mut ports| {
+            let log = ShutLog::new(ports.log);
+            shut = Some(Arc::clone(&log));
+            ports.log = log;
+            ports
+        },
+        |_| {},
+    );
+    let log = shut.unwrap();
+    log.open();
+    let scene = Scene::on(server).await;
+    scene.server.clock.pass(Duration::from_secs(1));
+    let tried = scene.sent(DestinationStatus::Delivered).await;
+    let key = MessageKey::Id(tried.parse().unwrap());
+    let app = scene.app.parse().unwrap();
+    let found = scene.server.ports.log.message(app, &key).await.unwrap();
+    let event = found.unwrap().event;
+    for _ in 0..100 {
+        let older = Event {
+            message: MessageId::new(START, rand::random()),
+            accepted_at: START,
+            ..(*event).clone()
+        };
+        let state = Destination {
+            app,
+            message: older.message,
+            endpoint: scene.endpoint.parse().unwrap(),
+            status: DestinationStatus::Delivered,
+            next_attempt: None,
+            at: START,
+        };
+        let message = LogRecord::Message(Arc::new(older).into());
+        let mut late = log.late.lock();
+        late.extend([message, LogRecord::Destination(state)]);
+    }
+    scene.clear().await;
+    scene.server.clock.pass(SETTLED);
+    let client = scene.server.operator();
+    let since = json!({"since": START.to_rfc3339()});
+    let path = scene.path("replay-missing");
+    let begun = client.post(&path, &since).await.is(202);
+    let task = ended(&client, &begun).await;
+    assert_eq!(task["data"], json!({"resent": 0, "withoutPayload": 0}));
+    assert!(log.late.lock().is_empty(), "they came");
+    assert_eq!(scene.resent().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_application_has_so_many_tasks_at_a_time() {
+    let mut faulty = None;
+    let server = Server::with(
+        |mut ports| {
+            let broker = FaultyBroker::new(ports.broker);
+            faulty = Some(broker.clone());
+            ports.broker = broker;
+            ports
+        },
+        |config| config.task_interval = Duration::from_millis(10),
+    );
+    let broker = faulty.unwrap();
+    let mut scene = Scene::on(server).await;
+    let client = scene.server.operator();
+    let since = json!({"since": START.to_rfc3339()});
+    let mut paths = Vec::new();
+    for _ in 0..9 {
+        scene.endpoint = scene.server.endpoint("shop").await;
+        scene.sent(DestinationStatus::Failed).await;
+        paths.push(scene.path("recover"));
+    }
+    broker.set(Fault::Unavailable);
+    let mut begun = Vec::new();
+    for path in &paths[..8] {
+        begun.push(client.post(path, &since).await.is(202));
+    }
+    let refused = client.post(&paths[8], &since).await;
+    assert_eq!(refused.fails(429), "rate_limited");
+    broker.set(Fault::None);
+    scene.server.clock.pass(Duration::from_secs(120));
+    for task in &begun {
+        assert_eq!(ended(&client, task).await["data"]["resent"], 1);
+    }
+    let begun = client.post(&paths[8], &since).await.is(202);
+    assert_eq!(ended(&client, &begun).await["data"]["resent"], 1);
 }
 
 #[tokio::test]
@@ -245,26 +340,36 @@ async fn a_task_that_was_interrupted_is_gone_on_with() {
     let path = format!("/api/v1/background-task/{}", begun["id"].as_str().unwrap());
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(client.get(&path).await.is(200)["status"], "running");
+    let list = client.get("/api/v1/background-task").await.is(200);
+    assert_eq!(list["data"].as_array().unwrap().len(), 1);
+    assert_eq!(list["data"][0]["id"], begun["id"]);
     broker.set(Fault::None);
     scene.server.clock.pass(Duration::from_secs(120));
     assert_eq!(ended(&client, &begun).await["status"], "finished");
     assert_eq!(scene.resent().await, [id]);
 }
 
-/// A task that nobody can read, among those that have not ended; it comes before all others.
+/// Tasks that nobody can read, more of them than are looked at in one go; they come before all others.
 async fn spoil(server: &Server) {
-    let place = Place {
-        owner: Owner::Installation,
-        kind: DocumentKind::OpenTask,
-    };
-    let unreadable = NewDocument {
-        name: DocumentName::new("0").unwrap(),
-        until: None,
-        body: "?".to_owned(),
-    };
     let documents = &server.ports.documents;
-    let put = documents.put(START, place, unreadable, Expect::Anything);
-    put.await.unwrap();
+    let put = async |owner, kind, name: &str, body: &str| {
+        let unreadable = NewDocument {
+            name: DocumentName::new(name).unwrap(),
+            until: None,
+            body: body.to_owned(),
+        };
+        let place = Place { owner, kind };
+        let put = documents.put(START, place, unreadable, Expect::Anything);
+        put.await.unwrap();
+    };
+    let (org, task) = (server.org, TaskId::MIN.to_string());
+    put(Owner::Org(org), DocumentKind::Task, &task, "?").await;
+    let named = json!({"org": org, "task": task}).to_string();
+    put(Owner::Installation, DocumentKind::OpenTask, &task, &named).await;
+    for number in 0..260 {
+        let name = format!("0{number}");
+        put(Owner::Installation, DocumentKind::OpenTask, &name, "?").await;
+    }
 }
 
 #[tokio::test]
@@ -323,6 +428,55 @@ async fn what_cannot_be_recovered_is_told_apart() {
         .is(200);
     let refused = client.post(&path, &since(10)).await;
     assert_eq!(refused.fails(409), "endpoint_disabled");
+}
+
+/// Of which a filter wants few: a page is left before all of them were read.
+#[tokio::test]
+async fn a_list_of_very_many_tasks_goes_on_where_it_was_left() {
+    let scene = Scene::new().await;
+    let client = scene.server.operator();
+    let since = json!({"since": START.to_rfc3339()});
+    let begun = client.post(&scene.path("recover"), &since).await.is(202);
+    let first = ended(&client, &begun).await;
+    let place = Place {
+        owner: Owner::Org(scene.server.org),
+        kind: DocumentKind::Task,
+    };
+    let documents = &scene.server.ports.documents;
+    let name = |id: &str| DocumentName::new(id).unwrap();
+    let own = name(first["id"].as_str().unwrap());
+    let stored = documents.get(START, place, &own).await.unwrap().unwrap();
+    let mut others = Vec::new();
+    for number in 1..=1_100_u32 {
+        let at = START + Duration::from_secs(number.into());
+        let id = TaskId::new(at, rand::random()).to_string();
+        let body = stored.body.replace(own.as_str(), &id);
+        let copy = NewDocument {
+            name: name(&id),
+            until: None,
+            body: body.replace("\"recover\"", "\"replay_missing\""),
+        };
+        others.push(documents.put(START, place, copy, Expect::Nothing));
+    }
+    futures_util::future::try_join_all(others).await.unwrap();
+    let path = "/api/v1/background-task?task=endpoint.recover";
+    let list = client.get(path).await.is(200);
+    assert_eq!((&list["data"], &list["done"]), (&json!([]), &json!(false)));
+    let rest = format!("{path}&iterator={}", list["iterator"].as_str().unwrap());
+    let list = client.get(&rest).await.is(200);
+    assert_eq!(list["data"], json!([first]));
+    assert_eq!(list["done"], true);
+    let all = client.get("/api/v1/background-task?limit=250").await;
+    assert_eq!(all.is(200)["data"].as_array().unwrap().len(), 250);
+    let newest = TaskId::MAX;
+    let back = format!("{path}&order=ascending&iterator=-{newest}");
+    let list = client.get(&back).await.is(200);
+    assert_eq!(list["data"], json!([]));
+    let rest = format!(
+        "{path}&order=ascending&iterator={}",
+        list["prevIterator"].as_str().unwrap()
+    );
+    assert_eq!(client.get(&rest).await.is(200)["data"], json!([first]));
 }
 
 #[tokio::test]
