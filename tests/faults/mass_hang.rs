@@ -34,8 +34,8 @@ const AFTER: Duration = Duration::from_secs(15);
 const SCHEDULE: [u64; 3] = [5, 30, 60];
 /// The delays that are left, jitter and deadlines included.
 const ENDED_WITHIN: Duration = Duration::from_secs(150);
-/// A quarter of the default, so that what hangs pins more than half of it.
-const PREFETCH: usize = 1_024;
+/// An eighth of the default, so that what hangs pins more than half of it.
+const PREFETCH: usize = 512;
 const SLOTS: f64 = 4_096.0;
 const TOLD: &str = "requests that hang pin more than half of what may be held";
 /// Packs of an event queue that RabbitMQ lets a worker have.
