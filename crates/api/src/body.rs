@@ -11,9 +11,10 @@ use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::{ApiError, RETRY_SOON};
+use crate::media;
 use crate::state::{Shared, State};
 
-/// All of the body. What it is said to be (`content-type`) is not looked at: there is only JSON here.
+/// All of the body.
 #[derive(Debug)]
 pub(crate) struct Body {
     pub(crate) bytes: Bytes,
@@ -25,6 +26,7 @@ impl FromRequest<Shared> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &Shared) -> Result<Self, ApiError> {
+        media::check(request.headers())?;
         let limit = state.config.max_body_bytes;
         if announced(&request).is_some_and(|length| length > limit as u64) {
             return Err(ApiError::TooLarge { limit });

@@ -41,6 +41,9 @@ pub(crate) enum ApiError {
     Invalid(FieldError),
     #[error("the body must have at most {limit} bytes")]
     TooLarge { limit: usize },
+    /// The body is something else than JSON in UTF-8, by what its headers say.
+    #[error("{detail}")]
+    UnsupportedMedia { detail: &'static str },
     #[error("the body did not arrive in time")]
     BodyTimeout,
     #[error("too many requests")]
@@ -111,6 +114,7 @@ impl ApiError {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMedia { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -128,6 +132,7 @@ impl ApiError {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BodyTimeout => "request_timeout",
             Self::TooLarge { .. } => "payload_too_large",
+            Self::UnsupportedMedia { .. } => "unsupported_media_type",
             Self::Invalid(_) => "validation",
             Self::RateLimited { .. } => "rate_limited",
             Self::Unavailable { .. } => "unavailable",

@@ -33,6 +33,7 @@ mod expired;
 mod health;
 mod heard;
 mod idempotency;
+mod media;
 mod metrics;
 mod openapi;
 mod operational;
