@@ -32,6 +32,7 @@ pub mod schedule;
 pub mod secret;
 pub mod target;
 pub mod time;
+pub mod withdrawn;
 
 pub use application::{AppSnapshot, Application};
 pub use attempt::{AttemptRecord, Disposition, Failure, Reply};

@@ -10,6 +10,7 @@ use postrider_core::matching;
 use postrider_core::message::{Event, Item, MessageRecord, Target, Work};
 use postrider_core::pair::{ChainId, PairKey};
 use postrider_core::ports::{HandOff, LogRecord, PortError, Until};
+use postrider_core::withdrawn;
 use tracing::warn;
 
 use crate::context::Context;
@@ -100,10 +101,23 @@ async fn targets_of(context: &Context, item: &Item, guard: Guard) -> Result<Vec<
         }
     }
     let targets = plan::first_targets(event, &app, now);
+    match withdrawn::is_withdrawn(&*context.ports.documents, now, event).await {
+        Ok(false) => {}
+        Ok(true) => return Err(cancel_all(context, item, &targets).await),
+        Err(error) => return Err(unknown(context, item, &error, "store_away").await),
+    }
     if targets.len() > plan::CHUNK {
         return Err(put_off_all(context, plan::chunks(item, targets), "chunk").await);
     }
     Ok(targets)
+}
+
+/// Ends an event that was taken back, for everybody who would have got it.
+async fn cancel_all(context: &Context, item: &Item, targets: &[Target]) -> Settled {
+    let each = targets
+        .iter()
+        .map(|target| deliver::cancel(context, item, target));
+    Settled::all(join_all(each).await.into_iter())
 }
 
 /// Ingest records a message after it was accepted; if it died in between, this is the record.

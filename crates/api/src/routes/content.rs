@@ -6,6 +6,7 @@ use axum::extract::State;
 use bytes::Bytes;
 use postrider_core::message::{Event, MessageRecord};
 use postrider_core::ports::LogRecord;
+use postrider_core::withdrawn;
 
 use super::Answered;
 use super::msg::find;
@@ -15,13 +16,14 @@ use crate::path::Path;
 use crate::reply::Reply;
 use crate::state::Shared;
 
-/// What is under way goes on with the payload that it carries.
+/// What is under way goes on with the payload that it carries; what is scheduled for later is taken back.
 pub(crate) async fn expunge_message(
     State(state): State<Shared>,
     OperatorInApp(app): OperatorInApp,
     path: Path,
 ) -> Answered {
     let found = find(&state, app.id, &path.message()?).await?;
+    withdrawn::withdraw(&*state.ports.documents, state.now(), &found.event).await?;
     let event = Event {
         payload: Bytes::new(),
         ..(*found.event).clone()

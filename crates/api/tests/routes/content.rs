@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use postrider_core::attempt::AttemptRecord;
 use postrider_core::message::Trigger;
-use postrider_core::ports::LogRecord;
+use postrider_core::ports::{LogRecord, MessageKey};
+use postrider_core::withdrawn::is_withdrawn;
 use postrider_core::{AttemptId, ChainId, EventTypeName, MessageId};
 use serde_json::{Value, json};
 
@@ -117,4 +120,37 @@ async fn only_operators_expunge_and_only_what_is_there() {
         let refused = client.delete(&format!("{path}/content")).await;
         assert_eq!(refused.fails(404), "not_found", "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_due_yet_is_taken_back() {
+    let scene = scene().await;
+    let client = scene.server.operator();
+    let withdrawn = async |message: &str| {
+        let ports = &scene.server.ports;
+        let key = MessageKey::Id(message.parse().unwrap());
+        let app = scene.app.parse().unwrap();
+        let record = ports.log.message(app, &key).await.unwrap().unwrap();
+        is_withdrawn(&*ports.documents, START, &record.event)
+            .await
+            .unwrap()
+    };
+    let later = START + Duration::from_secs(3600);
+    let body = json!({"eventType": "a", "payload": {}, "deliverAt": later.to_rfc3339()});
+    let accepted = client.post("/api/v1/app/shop/msg", &body).await.is(202);
+    let id = accepted["id"].as_str().unwrap();
+    let content = format!("/api/v1/app/shop/msg/{id}/content");
+    client
+        .get(&format!("/api/v1/app/shop/msg/{id}"))
+        .await
+        .is(200);
+    assert!(!withdrawn(id).await);
+    client.delete(&content).await.is(204);
+    client.delete(&content).await.is(204);
+    assert!(withdrawn(id).await);
+    client
+        .delete(&format!("{}/content", scene.message()))
+        .await
+        .is(204);
+    assert!(!withdrawn(&scene.message).await, "it was due at once");
 }

@@ -9,7 +9,7 @@ use crate::page::{Page, Slice};
 use crate::time::Timestamp;
 
 /// Small texts under a name: API keys, revocations, background tasks, operational endpoints. What is in them is the
-/// caller's business; there are thousands of them, not millions, and none is on the way of an event.
+/// caller's business; there are thousands of them, not millions, and none is on the way of an event that is due at once.
 ///
 /// **Places.** A document lies in a place ([`Place`]): a kind of document of one owner. Names are unique within it, lists
 /// go through it in the order of the names' bytes. Places are apart: an organisation never sees another one's.
@@ -94,16 +94,19 @@ pub enum DocumentKind {
     OpenTask = 5,
     /// Where to say what happens to an organisation's applications.
     OperationalEndpoint = 6,
+    /// A scheduled message that was taken back, by its identifier.
+    Withdrawn = 7,
 }
 
 impl DocumentKind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ApiKey,
         Self::ApiKeyHash,
         Self::Revocation,
         Self::Task,
         Self::OpenTask,
         Self::OperationalEndpoint,
+        Self::Withdrawn,
     ];
 }
 

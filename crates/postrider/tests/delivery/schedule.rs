@@ -10,6 +10,7 @@ use postrider_core::ports::{
     AttemptFilter, AttemptScope, DeadLetterFilter, DestinationStatus, EndpointKey,
 };
 use postrider_core::schedule::RetrySchedule;
+use postrider_core::withdrawn;
 use postrider_engine::testing::Play;
 use tokio::time::advance;
 
@@ -249,23 +250,51 @@ async fn gone_disables_the_endpoint_and_cancels_what_waits_for_it() {
     assert_eq!(dead_letters(&world).await.len(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_scheduled_message_is_matched_and_sent_when_it_is_due() {
-    let mut world = World::new(|_, _| Play::Status(200)).await;
+/// A scheduled message that waits at the broker.
+async fn scheduled(world: &World, after: Duration) -> std::sync::Arc<postrider_core::Event> {
     let mut item = world.item(postrider_core::Work::Match).await;
-    let day = Duration::from_secs(24 * 3600);
-    std::sync::Arc::get_mut(&mut item.event).unwrap().deliver_at = Some(world.clock.now() + day);
     world.endpoint().await;
     let mut event = (*item.event).clone();
+    event.deliver_at = Some(world.clock.now() + after);
     event.registry_version += 1;
     item.event = std::sync::Arc::new(event);
+    let event = std::sync::Arc::clone(&item.event);
     world.publish(vec![item]).await;
     world
         .until("it waits", |depth| {
             depth.waiting == 1 && depth.leased == 0 && depth.ready == 0
         })
         .await;
+    event
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scheduled_message_is_matched_and_sent_when_it_is_due() {
+    let mut world = World::new(|_, _| Play::Status(200)).await;
+    let day = Duration::from_secs(24 * 3600);
+    scheduled(&world, day).await;
     world.nothing_until(day).await;
     advance(world.ports.broker.capabilities().exact_within).await;
     assert_eq!(world.settled().await.next, Disposition::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scheduled_message_that_is_taken_back_goes_nowhere_and_says_so() {
+    let world = World::new(|_, _| Play::Status(200)).await;
+    let day = Duration::from_secs(24 * 3600);
+    let event = scheduled(&world, day).await;
+    let documents = &*world.ports.documents;
+    withdrawn::withdraw(documents, world.clock.now(), &event)
+        .await
+        .unwrap();
+    advance(day + world.ports.broker.capabilities().exact_within).await;
+    world.all_ended().await;
+    assert!(world.sender.requests().is_empty());
+    let destinations = world
+        .ports
+        .log
+        .destinations(world.app, event.message, page())
+        .await
+        .unwrap();
+    assert_eq!(destinations.items[0].status, DestinationStatus::Canceled);
 }

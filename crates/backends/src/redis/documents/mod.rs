@@ -76,6 +76,7 @@ const fn letter(kind: DocumentKind) -> &'static [u8] {
         DocumentKind::Task => b"t",
         DocumentKind::OpenTask => b"o",
         DocumentKind::OperationalEndpoint => b"e",
+        DocumentKind::Withdrawn => b"w",
     }
 }
 
