@@ -35,6 +35,8 @@ pub(super) fn shown(endpoint: &Endpoint) -> Answered {
     Ok(Reply::ok(&shown))
 }
 
+/// Answers with the key, as version 2 of the client libraries wants it; older ones look at the status alone. What is
+/// stored for a repetition is not the key: it is read anew.
 pub(crate) async fn rotate(
     State(state): State<Shared>,
     InApp { principal, app }: InApp,
@@ -51,8 +53,9 @@ pub(crate) async fn rotate(
         state.change_endpoint(&app, &key, change).await?;
         Ok(Reply::no_content())
     };
-    let partition = Partition::App(app.id);
-    idempotency::once(&state, principal, partition, &idempotency, &body, work).await
+    let (id, partition) = (app.id, Partition::App(app.id));
+    idempotency::once(&state, principal, partition, &idempotency, &body, work).await?;
+    shown(&state.endpoint(id, &key).await?)
 }
 
 /// Makes `fresh` the current key; the one before it signs for `grace` longer.

@@ -75,7 +75,7 @@ async fn rotation_keeps_the_old_key_for_a_day_or_as_long_as_asked() {
     client
         .send(Method::POST, &path, &[], Body::empty())
         .await
-        .is(204);
+        .is(200);
     assert_ne!(key(&server).await, CHOSEN);
     let day = Duration::from_secs(24 * 3600);
     assert_eq!(
@@ -86,7 +86,7 @@ async fn rotation_keeps_the_old_key_for_a_day_or_as_long_as_asked() {
     client
         .post(&path, &json!({"key": CHOSEN, "gracePeriodSeconds": 60}))
         .await
-        .is(204);
+        .is(200);
     assert_eq!(key(&server).await, CHOSEN);
     let secrets = stored(&server).await.secrets;
     assert_eq!(secrets.len(), 3);
@@ -95,7 +95,7 @@ async fn rotation_keeps_the_old_key_for_a_day_or_as_long_as_asked() {
     client
         .post(&path, &json!({"gracePeriodSeconds": 0}))
         .await
-        .is(204);
+        .is(200);
     let live = stored(&server).await;
     assert!(
         live.live_secrets(START)
@@ -104,19 +104,45 @@ async fn rotation_keeps_the_old_key_for_a_day_or_as_long_as_asked() {
 }
 
 #[tokio::test]
+async fn rotation_answers_with_the_key_and_a_repetition_with_the_same() {
+    let server = server(Some(CHOSEN)).await;
+    let client = server.operator();
+    let path = format!("{MAIN}/secret/rotate");
+    let headers = [("idempotency-key", "rotate-1")];
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let answer = client.send(Method::POST, &path, &headers, Body::from("{}"));
+        answers.push(answer.await.is(200));
+    }
+    assert_eq!(answers[0], json!({"key": key(&server).await}));
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(stored(&server).await.secrets.len(), 2);
+}
+
+#[tokio::test]
+async fn rotation_to_an_asymmetric_key_answers_with_the_public_half() {
+    let pair = Ed25519Secret::from_seed([7; 32]);
+    let server = server(None).await;
+    let body = json!({"key": pair.to_secret_string()});
+    let path = format!("{MAIN}/secret/rotate");
+    let answer = server.operator().post(&path, &body).await.is(200);
+    assert_eq!(answer["key"], pair.public_key().to_public_string());
+}
+
+#[tokio::test]
 async fn an_eleventh_old_key_is_refused_until_one_expires() {
     let server = server(None).await;
     let client = server.operator();
     let path = format!("{MAIN}/secret/rotate");
     for _ in 0..10 {
-        client.post(&path, &json!({})).await.is(204);
+        client.post(&path, &json!({})).await.is(200);
     }
     assert_eq!(
         client.post(&path, &json!({})).await.fails(400),
         "limit_reached"
     );
     server.clock.pass(Duration::from_secs(24 * 3600));
-    client.post(&path, &json!({})).await.is(204);
+    client.post(&path, &json!({})).await.is(200);
 }
 
 #[tokio::test]
