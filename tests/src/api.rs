@@ -58,6 +58,12 @@ impl Api {
         &self.base
     }
 
+    /// For clients that are programs of their own.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     pub async fn send(
         &self,
         method: Method,

@@ -1,0 +1,86 @@
+# The client libraries that other people's services call Postrider with: Svix's own packages, as their registries give
+# them out. The programs in tests/clients walk the API with each of them.
+#
+# Pinned beside the programs, by lock files with hashes; installed once into the cache, in directories named after the
+# pins.
+#
+# JavaScript: version 1, since version 2 wants a newer Node.js than Debian has.
+# shellcheck shell=bash
+
+api_clients="$POSTRIDER_ROOT/tests/clients"
+
+# What is called with `||` behind it is a chain of `&&`, as in clients.sh. `complete` is made last.
+install_python_sdk() {
+    local dir=$1 pins=$2
+    [[ -e "$dir/complete" ]] && "$dir/bin/python" -c 'import svix' >/dev/null 2>&1 && return
+    note "installing $(basename "$pins" .txt) for Python into $dir"
+    rm -rf "$dir" &&
+        "$python_found" -m venv "$dir" &&
+        "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+            --only-binary :all: --require-hashes --requirement "$pins" </dev/null &&
+        "$dir/bin/python" -c 'import svix' &&
+        touch "$dir/complete"
+}
+
+need_python_sdk() {
+    local base=$1 pins=$2 dir
+    dir="$base/$(basename "$pins" .txt)-$(pins_hash "$pins")"
+    with_lock "$base/.lock" install_python_sdk "$dir" "$pins" || die "could not install $(basename "$pins" .txt) from PyPI"
+    sdk_python="$dir/bin/python"
+}
+
+install_javascript_sdk() {
+    local dir=$1
+    [[ -e "$dir/complete" && -d "$dir/node_modules/svix" ]] && return
+    need_npm
+    note "installing svix for JavaScript into $dir"
+    rm -rf "$dir" &&
+        mkdir -p "$dir" &&
+        cp "$api_clients/javascript/package.json" "$api_clients/javascript/package-lock.json" "$dir/" &&
+        (cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error </dev/null >/dev/null) &&
+        NODE_PATH="$dir/node_modules" "$POSTRIDER_TEST_NODE" -e 'require("svix")' &&
+        touch "$dir/complete"
+}
+
+need_javascript_sdk() {
+    local base=$1 dir
+    dir="$base/javascript-$(pins_hash "$api_clients"/javascript/package*.json)"
+    with_lock "$base/.lock" install_javascript_sdk "$dir" || die "could not install svix from npm"
+    export POSTRIDER_TEST_SVIX_NODE_PATH="$dir/node_modules"
+}
+
+need_go() {
+    have go || apt_install Go golang-go ca-certificates
+    have go || die "there is still no 'go' after installing golang-go"
+}
+
+# Compiled here, so that the test starts it as it is. The modules stay in Go's own cache.
+install_go_walk() {
+    local dir=$1
+    [[ -x "$dir/walk" ]] && return
+    need_go
+    note "compiling the walk with svix for Go into $dir"
+    mkdir -p "$dir" &&
+        (cd "$api_clients/go" && GOTOOLCHAIN=local GOFLAGS=-mod=readonly go build -trimpath -buildvcs=false -o "$dir/walk.new" . </dev/null) &&
+        mv -f "$dir/walk.new" "$dir/walk"
+}
+
+need_go_walk() {
+    local base=$1 dir
+    dir="$base/go-$(pins_hash "$api_clients"/go/go.* "$api_clients"/go/*.go)"
+    with_lock "$base/.lock" install_go_walk "$dir" || die "could not build tests/clients/go"
+    export POSTRIDER_TEST_SVIX_GO="$dir/walk"
+}
+
+need_api_clients() {
+    need_python
+    need_node
+    local base sdk_python
+    base="$(cache_dir)/api-clients"
+    need_python_sdk "$base" "$api_clients/python/svix-2.txt"
+    export POSTRIDER_TEST_SVIX_PYTHON_2=$sdk_python
+    need_python_sdk "$base" "$api_clients/python/svix-1.txt"
+    export POSTRIDER_TEST_SVIX_PYTHON_1=$sdk_python
+    need_javascript_sdk "$base"
+    need_go_walk "$base"
+}
