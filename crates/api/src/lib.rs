@@ -13,6 +13,7 @@
 //! | what does the client read when something fails? | `error` |
 //! | why does a repeated POST not happen twice? | `idempotency` |
 //! | what is on the wire? | `wire/` |
+//! | how is all that told to programs? | `document/` |
 //!
 //! Deliberately absent: a listener, TLS, shutdown (the caller owns them), every backend (the ports are all it
 //! knows), and delivery.
@@ -26,6 +27,7 @@ mod body;
 mod change;
 mod config;
 mod counting;
+mod document;
 mod edge;
 mod error;
 mod example;
@@ -66,6 +68,12 @@ use state::{Shared, State};
 pub fn read_message(body: &bytes::Bytes) -> Option<usize> {
     let read = wire::message::MessageIn::read(body);
     read.ok().map(|(_, payload)| payload.len())
+}
+
+/// The API as an OpenAPI document: what is served at `/api/v1/openapi.json`.
+#[must_use]
+pub fn document() -> bytes::Bytes {
+    document::JSON.clone()
 }
 
 /// What the API is made of.

@@ -11,9 +11,9 @@ use tower::ServiceBuilder;
 use crate::edge;
 use crate::error::ApiError;
 use crate::routes::{
-    api_key, app, attempt, auth, background_task, content, dead_letter, endpoint, endpoint_headers,
-    endpoint_msg, endpoint_secret, endpoint_stats, event_type, event_type_import, health, msg,
-    msg_batch, operational, precheck, recover, send_example, usage,
+    api_key, app, attempt, auth, background_task, content, dead_letter, document, endpoint,
+    endpoint_headers, endpoint_msg, endpoint_secret, endpoint_stats, event_type, event_type_import,
+    health, msg, msg_batch, operational, precheck, recover, send_example, usage,
 };
 use crate::state::Shared;
 
@@ -25,6 +25,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
     vec![
         ("/api/v1/health", get(health::check)),
         ("/api/v1/health/ping", get(health::ping)),
+        ("/api/v1/openapi.json", get(document::json)),
+        ("/api/v1/docs", get(document::page)),
 
         ("/api/v1/auth/app-portal-access/{app_id}", post(auth::portal)),
         ("/api/v1/auth/app/{app_id}/expire-all", post(auth::expire_all)),

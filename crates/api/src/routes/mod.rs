@@ -7,6 +7,7 @@ pub(crate) mod auth;
 pub(crate) mod background_task;
 pub(crate) mod content;
 pub(crate) mod dead_letter;
+pub(crate) mod document;
 pub(crate) mod endpoint;
 pub(crate) mod endpoint_headers;
 pub(crate) mod endpoint_msg;

@@ -1,7 +1,8 @@
 //! The API as its clients see it: requests in, responses out, on the embedded backend in a temporary directory. The
 //! modules mirror the URLs.
 //!
-//! Whatever a test asks for, `support` checks that an error is JSON of the agreed shape.
+//! Whatever a test asks for, `support` checks that an error is JSON of the agreed shape, and that every answer is as the
+//! document says.
 #![expect(
     clippy::unwrap_used,
     reason = "in a test a panic is the report, in its helpers, too"
@@ -13,6 +14,8 @@ mod attempt;
 mod auth;
 mod content;
 mod dead_letter;
+mod document;
+mod documented;
 mod edge;
 mod endpoint;
 mod endpoint_headers;

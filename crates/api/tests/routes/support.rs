@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
+use crate::documented::Asked;
+
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -210,6 +212,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Body,
     ) -> Reply {
+        let asked = Asked::of(&method, path);
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -226,6 +229,7 @@ impl Client {
             body: body.collect().await.unwrap().to_bytes(),
         };
         reply.check_shape();
+        asked.may_be_answered(reply.status, &reply.body);
         reply
     }
 }
