@@ -7,8 +7,8 @@
 
 clients_pins="$POSTRIDER_ROOT/scripts/lib/clients"
 
-# A Python that can make virtual environments (Debian splits `venv` off).
-python_ok() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))' >/dev/null 2>&1; }
+# A Python that can make virtual environments (Debian splits `venv` off), new enough for Schemathesis.
+python_ok() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }
 
 need_python() {
     local python
@@ -53,6 +53,28 @@ install_python_client() {
             --only-binary :all: --requirement "$clients_pins/requirements.txt" </dev/null &&
         "$dir/bin/python" -c 'import standardwebhooks' &&
         touch "$dir/complete"
+}
+
+# Schemathesis makes requests of the API's OpenAPI document; it is no receiver, but comes the same way.
+install_schemathesis() {
+    local dir=$1
+    [[ -e "$dir/complete" ]] && "$dir/bin/python" -c 'import schemathesis' >/dev/null 2>&1 && return
+    note "installing Schemathesis into $dir"
+    rm -rf "$dir" &&
+        "$python_found" -m venv "$dir" &&
+        "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+            --only-binary :all: --requirement "$clients_pins/schemathesis.txt" </dev/null &&
+        "$dir/bin/python" -c 'import schemathesis' &&
+        touch "$dir/complete"
+}
+
+need_schemathesis() {
+    need_python
+    local base dir
+    base="$(cache_dir)/test-clients"
+    dir="$base/schemathesis-$(pins_hash "$clients_pins/schemathesis.txt")"
+    with_lock "$base/.lock" install_schemathesis "$dir" || die "could not install Schemathesis from PyPI"
+    export POSTRIDER_TEST_SCHEMATHESIS="$dir/bin/schemathesis"
 }
 
 install_node_client() {

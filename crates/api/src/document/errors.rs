@@ -9,9 +9,9 @@ use super::operation::JSON;
 /// What every operation that asks for a token may answer.
 pub(super) const OF_EVERY: &[u16] = &[400, 401, 403, 404, 409, 422, 429, 503];
 /// What comes of a body.
-pub(super) const OF_BODIES: &[u16] = &[408, 413];
+pub(super) const OF_BODIES: &[u16] = &[408, 413, 415];
 
-const ALL: [(u16, &str, &str); 10] = [
+const ALL: [(u16, &str, &str); 11] = [
     (
         400,
         "BadRequest",
@@ -31,6 +31,7 @@ const ALL: [(u16, &str, &str); 10] = [
         "It exists already, or its state does not allow this.",
     ),
     (413, "TooLarge", "The body is too large."),
+    (415, "UnsupportedMedia", "The body says that it is something else than JSON in UTF-8."),
     (
         422,
         "Invalid",

@@ -1,0 +1,56 @@
+//! The document that the server hands out, taken at its word: a tool that knows nothing else of Postrider makes requests of
+//! it, good ones and bad ones, and holds the answers against it.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::process::Stdio;
+
+use postrider_tests::{Api, Installation, Role, Server};
+use serde_json::json;
+use tokio::process::Command;
+
+/// What must hold for every answer. That good requests are taken is not among it: whether an event type exists, say, no
+/// schema tells.
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
+                      response_headers_conformance,response_schema_conformance,unsupported_method";
+
+/// Another one finds other things, at the price that failures come and go.
+const SEED: &str = "20261122";
+
+fn required(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set; run the tests by ./scripts/test"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_asked_the_answer_is_as_the_document_says() {
+    let installation = Installation::embedded();
+    // Nothing is delivered: the endpoints that are made up here may be somebody's.
+    let settings = installation.settings().role(Role::Ingest);
+    let server = Server::start(&settings).await;
+    let api = Api::new(&server).await;
+    api.post("/api/v1/app", json!({"name": "Shop", "uid": "shop"}))
+        .await;
+    let origin = server.api();
+    // It leaves files behind.
+    let scratch = tempfile::TempDir::new().unwrap();
+    let output = Command::new(required("POSTRIDER_TEST_SCHEMATHESIS"))
+        .args(["run", &format!("{origin}/api/v1/openapi.json")])
+        .args(["--url", origin, "--header"])
+        .arg(format!("Authorization: Bearer {}", api.token()))
+        // It would end the token that all of this is done with.
+        .args(["--exclude-path", "/api/v1/auth/logout"])
+        .args(["--checks", CHECKS, "--phases", "coverage,fuzzing"])
+        .args(["--max-examples", "15", "--seed", SEED, "--workers", "2"])
+        .args(["--request-timeout", "20", "--suppress-health-check", "all"])
+        .current_dir(scratch.path())
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{complained}");
+    // It fails neither where it finds nothing to ask.
+    assert!(said.contains("passed"), "{said}");
+}
