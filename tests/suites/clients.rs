@@ -37,12 +37,18 @@ async fn javascript(installation: &Installation) {
 }
 
 async fn go(installation: &Installation) {
-    walk(installation, Command::new(required("POSTRIDER_TEST_SVIX_GO"))).await;
+    walk(
+        installation,
+        Command::new(required("POSTRIDER_TEST_SVIX_GO")),
+    )
+    .await;
 }
 
 fn python(interpreter: &str) -> Command {
     let mut command = Command::new(required(interpreter));
-    command.args(["-B", "walk.py"]).current_dir(programs("python"));
+    command
+        .args(["-B", "walk.py"])
+        .current_dir(programs("python"));
     command
 }
 

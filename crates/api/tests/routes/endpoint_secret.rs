@@ -123,7 +123,7 @@ async fn rotation_answers_with_the_key_and_a_repetition_with_the_same() {
 async fn rotation_to_an_asymmetric_key_answers_with_the_public_half() {
     let pair = Ed25519Secret::from_seed([7; 32]);
     let server = server(None).await;
-    let body = json!({"key": pair.to_secret_string()});
+    let body = json!({"key": pair.to_secret_string().as_str()});
     let path = format!("{MAIN}/secret/rotate");
     let answer = server.operator().post(&path, &body).await.is(200);
     assert_eq!(answer["key"], pair.public_key().to_public_string());
