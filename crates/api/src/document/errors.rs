@@ -31,7 +31,11 @@ const ALL: [(u16, &str, &str); 11] = [
         "It exists already, or its state does not allow this.",
     ),
     (413, "TooLarge", "The body is too large."),
-    (415, "UnsupportedMedia", "The body says that it is something else than JSON in UTF-8."),
+    (
+        415,
+        "UnsupportedMedia",
+        "The body says that it is something else than JSON in UTF-8.",
+    ),
     (
         422,
         "Invalid",

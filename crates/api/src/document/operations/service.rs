@@ -16,6 +16,7 @@ pub(super) fn operations() -> Vec<Op> {
             "Ask whether the process answers",
         )
         .for_anybody(&[])
+        .and_head()
         .answers_empty(),
         Op::get(
             "/api/v1/openapi.json",

@@ -1,7 +1,8 @@
 use postrider_core::{AttemptId, EndpointId, MessageId};
 
 use super::super::kinds::{
-    Field, between, count, id, may, must, nullable, numbers, object, refer, text, time, told, words,
+    Field, between, count, id, may, must, nullable, numbers, object, refer, text, time, told, url,
+    words,
 };
 use super::{Named, endpoint, fields, message, page_of};
 
@@ -52,7 +53,7 @@ fn attempt_out() -> Vec<Field> {
         must("id", id(AttemptId::PREFIX)),
         must("msgId", id(MessageId::PREFIX)),
         must("endpointId", id(EndpointId::PREFIX)),
-        must("url", text()),
+        must("url", url()),
         must("response", text()),
         must(
             "responseStatusCode",

@@ -2,7 +2,7 @@ use postrider_core::{ApiKeyId, AppId};
 
 use super::super::kinds::{
     Kind, between, flag, flag_or, id, list, may, must, name, nullable, object, or, refer,
-    some_text, text, time, told,
+    some_text, text, time, told, url,
 };
 use super::{Named, page_of};
 
@@ -37,7 +37,7 @@ fn portal_in() -> Kind {
 }
 
 fn portal_out() -> Kind {
-    object(vec![must("url", text()), must("token", text())])
+    object(vec![must("url", url()), must("token", text())])
 }
 
 fn expire_in() -> Kind {
