@@ -23,8 +23,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use postrider_core::message::{Event, Item, MessageRecord, Work};
 use postrider_core::ports::{
-    Answer, HandOff, LogRecord, Partition, PortError, RateRequest, Reservation, ReservationKey,
-    Until,
+    Answer, AppKey, HandOff, LogRecord, Partition, PortError, RateRequest, Reservation,
+    ReservationKey, Until,
 };
 use postrider_core::schedule::MAX_DELAY;
 use postrider_core::{AppSnapshot, Application, MessageId, OrgId, Timestamp};
@@ -55,6 +55,24 @@ pub(crate) struct Submission {
 /// Reads and checks a request's body.
 pub(crate) fn read(body: &Bytes, now: Timestamp) -> Result<Submission, ApiError> {
     let (message, payload) = MessageIn::read(body)?;
+    checked(body, message, payload, now)
+}
+
+/// The same for a message that names its application itself.
+pub(crate) fn read_addressed(
+    body: &Bytes,
+    now: Timestamp,
+) -> Result<(AppKey, Submission), ApiError> {
+    let (app, message, payload) = MessageIn::read_addressed(body)?;
+    Ok((app, checked(body, message, payload, now)?))
+}
+
+fn checked(
+    body: &Bytes,
+    message: MessageIn,
+    payload: &str,
+    now: Timestamp,
+) -> Result<Submission, ApiError> {
     if message.deliver_at.is_some_and(|at| at > now + MAX_DELAY) {
         let problem = "must be at most 7 days ahead";
         return Err(ApiError::body_value("deliverAt", problem));
@@ -85,7 +103,14 @@ pub(crate) async fn accept(
     let key = reservation.key.clone();
     match idempotency::reserve(state, reservation).await? {
         Admission::Done(answer) => {
-            repeat_answer(state, &key, app, submission, &answer).map(Arc::new)
+            // Without a key nothing says that this is a repetition: it is a second message of the same event.
+            if key.key.is_none() && !idempotency.absorbs_events {
+                let taken = format!("the event id belongs to message {}", answer.id);
+                return Err(ApiError::conflict(taken));
+            }
+            // What was answered the first time, made again from the request that is the same.
+            let event = event(state, app, submission, answer.id, answer.at, 0);
+            Ok(Arc::new(event))
         }
         // What is in memory knows of changes that the store does not: they are lost, and an event that was accepted as of
         // the store's version would be kept from endpoints that were there before it.
@@ -191,22 +216,6 @@ fn event(
         registry_version,
         payload,
     }
-}
-
-/// What was answered the first time, made again from the request that is the same.
-fn repeat_answer(
-    state: &State,
-    key: &ReservationKey,
-    app: &AppSnapshot,
-    submission: Submission,
-    answer: &Answer,
-) -> Result<Event, ApiError> {
-    // Without a key nothing says that this is a repetition: it is a second message of the same event.
-    if key.key.is_none() {
-        let taken = format!("the event id belongs to message {}", answer.id);
-        return Err(ApiError::conflict(taken));
-    }
-    Ok(event(state, app, submission, answer.id, answer.at, 0))
 }
 
 async fn publish(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use postrider_core::ports::{PortError, RegistryError};
+use postrider_core::ports::{PortError, Refusal, RegistryError};
 use serde::Serialize;
 
 use crate::reply::Reply;
@@ -187,6 +187,23 @@ impl ApiError {
             }),
         };
         told.unwrap_or_default()
+    }
+
+    /// The same for whoever did not ask over HTTP; `None` where waiting may help.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.log();
+        if self.retry_after().is_some() {
+            return None;
+        }
+        let detail = match self {
+            Self::Invalid(field) => serde_json::to_string(&[field]).unwrap_or_default(),
+            _ => self.detail(),
+        };
+        Some(Refusal {
+            status: self.status().as_u16(),
+            code: self.code(),
+            detail,
+        })
     }
 
     fn log(&self) {

@@ -23,7 +23,7 @@ use http::request::Parts;
 use postrider_core::ports::{
     Answer, IdempotencyKey, Partition, Reservation, ReservationKey, Reserved,
 };
-use postrider_core::{AppId, MessageId, Timestamp};
+use postrider_core::{AppId, MessageId, Timestamp, Uid};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 
@@ -52,6 +52,8 @@ const LONGEST_LOOK: Duration = Duration::from_millis(500);
 pub(crate) struct Idempotency {
     /// Method and path, and the key.
     given: Option<(Vec<u8>, Vec<u8>)>,
+    /// The same event a second time is a repetition, not a mistake.
+    pub(crate) absorbs_events: bool,
 }
 
 impl FromRequestParts<Shared> for Idempotency {
@@ -60,20 +62,33 @@ impl FromRequestParts<Shared> for Idempotency {
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
         let key = parts.headers.get(HEADER).map(|value| value.as_bytes());
         let Some(key) = key.filter(|key| !key.is_empty()) else {
-            return Ok(Self { given: None });
+            return Ok(Self::of(None));
         };
-        if key.len() > MAX_KEY {
-            let message = format!("must have at most {MAX_KEY} bytes");
-            return Err(ApiError::invalid(&["header", HEADER], kind::VALUE, message));
-        }
+        fits(key, HEADER)?;
         let target = format!("{} {}", parts.method, parts.uri.path()).into_bytes();
-        Ok(Self {
-            given: Some((target, key.to_vec())),
-        })
+        Ok(Self::of(Some((target, key.to_vec()))))
     }
 }
 
 impl Idempotency {
+    const fn of(given: Option<(Vec<u8>, Vec<u8>)>) -> Self {
+        Self {
+            given,
+            absorbs_events: false,
+        }
+    }
+
+    /// That of a message which nobody waits for an answer about: it may come more than once. An event is known by its event
+    /// id, any other message by the name that its publisher gave it.
+    pub(crate) fn of_incoming(app: AppId, event_id: Option<&Uid>, name: Option<&str>) -> Self {
+        let name = name.filter(|name| !name.is_empty() && event_id.is_none());
+        let target = || format!("AMQP message for {app}").into_bytes();
+        Self {
+            absorbs_events: true,
+            ..Self::of(name.map(|name| (target(), name.as_bytes().to_vec())))
+        }
+    }
+
     /// The key, scoped; `None` where there is none.
     pub(crate) fn key(&self, principal: Principal) -> Option<IdempotencyKey> {
         let (target, key) = self.given.as_ref()?;
@@ -102,7 +117,7 @@ impl Idempotency {
             }
             (None, None) => None,
         };
-        Self { given }
+        Self::of(given)
     }
 
     fn is_automatic(&self) -> bool {
@@ -117,6 +132,15 @@ impl Idempotency {
             CHOSEN_KEPT
         }
     }
+}
+
+/// Whether a key, from this header or property, is short enough.
+pub(crate) fn fits(key: &[u8], name: &str) -> Result<(), ApiError> {
+    if key.len() > MAX_KEY {
+        let message = format!("must have at most {MAX_KEY} bytes");
+        return Err(ApiError::invalid(&["header", name], kind::VALUE, message));
+    }
+    Ok(())
 }
 
 fn half(hash: Sha256) -> [u8; 16] {
@@ -151,7 +175,8 @@ enum Look {
     Wait(Timestamp),
 }
 
-fn look(reserved: Reserved, candidate: MessageId) -> Result<Look, ApiError> {
+fn look(reserved: Reserved, wanted: &Reservation) -> Result<Look, ApiError> {
+    let candidate = wanted.candidate;
     match reserved {
         Reserved::Fresh { version } => Ok(Look::Admitted(Admission::Go {
             id: candidate,
@@ -165,6 +190,9 @@ fn look(reserved: Reserved, candidate: MessageId) -> Result<Look, ApiError> {
         })),
         Reserved::Done(answer) => Ok(Look::Admitted(Admission::Done(answer))),
         Reserved::Pending { until } => Ok(Look::Wait(until)),
+        Reserved::KeyReused if wanted.key.key.is_none() => Err(ApiError::conflict(
+            "the event id was used for another message",
+        )),
         Reserved::KeyReused => Err(ApiError::conflict(
             "the idempotency key was used for another request",
         )),
@@ -195,7 +223,7 @@ pub(crate) async fn reserve(
                 return Err(error.into());
             }
         };
-        let until = match look(reserved, reservation.candidate)? {
+        let until = match look(reserved, &reservation)? {
             Look::Admitted(admission) => return Ok(admission),
             Look::Wait(until) => until,
         };
@@ -296,9 +324,7 @@ mod tests {
     use postrider_core::OrgId;
 
     fn idempotency(target: &str, key: &str) -> Idempotency {
-        Idempotency {
-            given: Some((target.into(), key.into())),
-        }
+        Idempotency::of(Some((target.into(), key.into())))
     }
 
     #[test]
@@ -318,7 +344,7 @@ mod tests {
             idempotency("POST /a", "bk").key(operator),
             idempotency("POST /ab", "k").key(operator)
         );
-        assert_eq!(Idempotency { given: None }.key(operator), None);
+        assert_eq!(Idempotency::of(None).key(operator), None);
     }
 
     #[test]

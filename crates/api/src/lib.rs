@@ -6,7 +6,7 @@
 //! | question | module |
 //! |---|---|
 //! | which routes are there? | `router`; `routes/` mirrors their URLs |
-//! | how does an event get accepted? | `accept` |
+//! | how does an event get accepted? | `accept`; over AMQP: `intake`, which ends there, too |
 //! | what happens around every request? | `edge` |
 //! | who may do what? | `auth`, `access`, [`tokens`] |
 //! | what goes on after its request was answered? | `tasks` |
@@ -35,6 +35,7 @@ mod expired;
 mod health;
 mod heard;
 mod idempotency;
+mod intake;
 mod media;
 mod metrics;
 mod openapi;
@@ -55,7 +56,7 @@ mod wire;
 use std::sync::Arc;
 
 use postrider_core::Clock;
-use postrider_core::ports::Ports;
+use postrider_core::ports::{Intake, Ports};
 use postrider_core::registry_cache::RegistryCache;
 
 pub use config::{ApiConfig, JwtSecret};
@@ -106,6 +107,13 @@ impl Api {
     /// Everything under `/api/v1`, and an answer in JSON for everything else. Routes that are added to it come first.
     pub fn router(&self) -> axum::Router {
         router::router(&self.state)
+    }
+
+    /// What takes messages that were published to the broker, as `POST …/msg` takes them. Whoever calls it has stopped before
+    /// [`Self::close`].
+    #[must_use]
+    pub fn intake(&self) -> Arc<dyn Intake> {
+        Arc::new(intake::Taking::new(Arc::clone(&self.state)))
     }
 
     /// Takes no more requests, waits for those that are still at work although their client has gone, interrupts background

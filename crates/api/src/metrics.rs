@@ -24,11 +24,20 @@ struct Route {
     seconds: Histogram,
 }
 
+/// What became of messages that were published over AMQP.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) accepted: IntCounter,
+    pub(crate) refused: IntCounter,
+    pub(crate) waited: IntCounter,
+}
+
 #[derive(Debug)]
 pub(crate) struct Metrics {
     routes: HashMap<&'static str, Route>,
     other: Route,
     pub(crate) accepted: IntCounter,
+    pub(crate) incoming: Incoming,
     pub(crate) log_dropped: IntCounter,
     pub(crate) completions_dropped: IntCounter,
     rejected: IntCounterVec,
@@ -67,7 +76,18 @@ impl Metrics {
             "Messages made durable and answered 202. Replays do not count.",
             &[],
         );
+        let incoming = counters(
+            registry,
+            "postrider_amqp_messages_total",
+            "Messages taken from the queue that backends publish to: accepted (repetitions included), refused, or found to have to wait.",
+            &["outcome"],
+        );
         Self {
+            incoming: Incoming {
+                accepted: incoming.with_label_values(&["accepted"]),
+                refused: incoming.with_label_values(&["refused"]),
+                waited: incoming.with_label_values(&["waited"]),
+            },
             routes: templates.iter().map(|name| (*name, route(name))).collect(),
             other: route(OTHER),
             accepted: accepted.with_label_values::<&str>(&[]),

@@ -70,6 +70,7 @@ impl Shared {
     pub fn name(config: &Config, servers: &Servers) -> Result<Self, ConfigError> {
         let options = RabbitOptions {
             name: config.process.roles.names().join("+"),
+            takes_in: config.ingest.amqp_publish.value,
             ..RabbitOptions::default()
         };
         let broker = RabbitMq::new(servers.broker.value.expose(), options)

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use postrider_api::{Api, ApiConfig, ApiParts, JwtSecret};
+use postrider_backends::rabbitmq::Intaking;
 use postrider_core::ports::Ports;
 use postrider_core::registry_cache::RegistryCache;
 use postrider_core::secret::SecretText;
@@ -79,6 +80,8 @@ pub struct Node {
 struct Ingest {
     api: Api,
     server: Server,
+    /// Where messages come over AMQP, too.
+    intaking: Option<Intaking>,
 }
 
 impl Node {
@@ -136,7 +139,12 @@ impl Node {
                 let router = api.router().merge(health.routes());
                 let server =
                     Server::start(listener, router).context("the API listener cannot be used")?;
-                Some(Ingest { api, server })
+                let intaking = take_in(&config, &installation, &api);
+                Some(Ingest {
+                    api,
+                    server,
+                    intaking,
+                })
             }
         };
         let node = Self {
@@ -272,9 +280,13 @@ impl Node {
     }
 
     async fn finish_requests(&self, patience: Duration) {
-        if let Some(ingest) = &self.ingest {
-            ingest.server.stop(patience).await;
-        }
+        let Some(ingest) = &self.ingest else { return };
+        let intaking = async {
+            if let Some(intaking) = &ingest.intaking {
+                intaking.stop(patience).await;
+            }
+        };
+        tokio::join!(ingest.server.stop(patience), intaking);
     }
 
     async fn drain(&self, patience: Duration) {
@@ -284,6 +296,16 @@ impl Node {
                 "not everything that was under way could be settled in time; some of it may be delivered twice"
             );
         }
+    }
+}
+
+/// Nothing is taken before the broker is there.
+fn take_in(config: &Config, installation: &Installation, api: &Api) -> Option<Intaking> {
+    match installation {
+        Installation::Shared(shared) if config.ingest.amqp_publish.value => {
+            Some(shared.broker.take_in(api.intake()))
+        }
+        _ => None,
     }
 }
 

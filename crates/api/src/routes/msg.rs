@@ -67,8 +67,8 @@ async fn submit(
     accept::accept(state, org, &app, submission, idempotency).await
 }
 
-/// The application of the path; created where the body says how.
-async fn target(
+/// The application that a message is for; created where the body says how.
+pub(crate) async fn target(
     state: &state::State,
     org: OrgId,
     key: &AppKey,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_core::message::{Event, MessageRecord};
+use postrider_core::ports::AppKey;
 use postrider_core::{Channel, EventTypeName, MessageId, Timestamp, Uid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -69,19 +70,30 @@ struct Split<'a> {
 impl MessageIn {
     /// Reads a body. The second value is the payload, as it stands in the body.
     pub(crate) fn read(body: &Bytes) -> Result<(Self, &str), ApiError> {
-        let text = json::text(body)?;
-        // A list would be read as the fields in their order.
-        if !text.trim_ascii_start().starts_with('{') {
-            serde_json::from_str::<serde::de::IgnoredAny>(text)
-                .map_err(|error| json::syntax(&error))?;
-            return Err(ApiError::invalid(
-                &["body"],
-                kind::TYPE,
-                "must be an object",
-            ));
+        Self::of(&split(body)?)
+    }
+
+    /// Reads the body of a message that no path goes with. `application` names the one it belongs to, by uid or identifier;
+    /// or it is an object as in other messages, whose uid does.
+    pub(crate) fn read_addressed(body: &Bytes) -> Result<(AppKey, Self, &str), ApiError> {
+        let mut split = split(body)?;
+        let named = split.application.ok_or_else(|| missing("application"))?;
+        if named.get().starts_with('"') {
+            let key = checked("application", Some(named), validate::app_key)?;
+            split.application = None;
+            let (message, payload) = Self::of(&split)?;
+            return Ok((key.ok_or_else(|| missing("application"))?, message, payload));
         }
-        let split: Split<'_> = serde_json::from_str(text).map_err(|error| json::syntax(&error))?;
-        let payload = payload(&split)?;
+        let (message, payload) = Self::of(&split)?;
+        let wanted = message.application.as_ref();
+        let uid = wanted.and_then(|wanted| wanted.uid.clone());
+        let loc = ["body", "application", "uid"];
+        let uid = uid.ok_or_else(|| ApiError::invalid(&loc, kind::MISSING, "is required"))?;
+        Ok((AppKey::Uid(uid), message, payload))
+    }
+
+    fn of<'a>(split: &Split<'a>) -> Result<(Self, &'a str), ApiError> {
+        let payload = payload(split)?;
         let event_type = checked("eventType", split.event_type, validate::event_type)?;
         let message = Self {
             event_type: event_type.ok_or_else(|| missing("eventType"))?,
@@ -89,12 +101,27 @@ impl MessageIn {
             channels: channels(split.channels)?,
             tags: tags(split.tags)?,
             headers: headers(split.transformations_params)?,
-            retention: retention(&split)?,
+            retention: retention(split)?,
             deliver_at: checked("deliverAt", split.deliver_at, validate::time)?,
             application: application(split.application)?,
         };
         Ok((message, payload))
     }
+}
+
+fn split(body: &Bytes) -> Result<Split<'_>, ApiError> {
+    let text = json::text(body)?;
+    // A list would be read as the fields in their order.
+    if !text.trim_ascii_start().starts_with('{') {
+        serde_json::from_str::<serde::de::IgnoredAny>(text)
+            .map_err(|error| json::syntax(&error))?;
+        return Err(ApiError::invalid(
+            &["body"],
+            kind::TYPE,
+            "must be an object",
+        ));
+    }
+    serde_json::from_str(text).map_err(|error| json::syntax(&error))
 }
 
 fn missing(field: &str) -> ApiError {

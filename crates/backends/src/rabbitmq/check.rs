@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::error::{is_different, is_not_found, told};
 use super::greeting::{Greeting, greet};
+use super::intake;
 use super::link::{Link, count};
 use super::nodes::Nodes;
 use super::options::{Address, Options};
@@ -52,7 +53,7 @@ pub(super) async fn check(nodes: &Nodes, options: &Options) -> Result<Report, St
     let (link, greetings) = tokio::join!(nodes.open("check", options), greet_all(nodes));
     let link = link?;
     let begun = begin(&link, greetings)?;
-    let compared = timeout(PATIENCE, compare(&link, begun)).await;
+    let compared = timeout(PATIENCE, compare(&link, begun, options.takes_in)).await;
     link.close(super::CLOSE_TIMEOUT).await;
     compared.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
 }
@@ -107,13 +108,13 @@ async fn open(link: &Link) -> Result<Channel, String> {
     link.channel().await.map_err(|error| told(&error))
 }
 
-async fn compare(link: &Link, mut report: Report) -> Result<Report, String> {
+async fn compare(link: &Link, mut report: Report, takes_in: bool) -> Result<Report, String> {
     report.is_new = !exists(link).await?;
     if report.is_new {
         return Ok(report);
     }
     let mut channel = open(link).await?;
-    for thing in things() {
+    for thing in things(takes_in) {
         match thing.verdict(&channel).await? {
             Verdict::Same => continue,
             Verdict::Missing => report.missing.push(thing.name().to_owned()),
@@ -137,10 +138,15 @@ enum Verdict {
     Different(String),
 }
 
-fn things() -> impl Iterator<Item = Thing> {
-    let exchanges = exchanges().into_iter();
+fn things(takes_in: bool) -> impl Iterator<Item = Thing> {
+    let (mut exchanges, mut queues) = (exchanges(), queues());
+    if takes_in {
+        exchanges.extend(intake::exchanges());
+        queues.extend(intake::queues());
+    }
+    let exchanges = exchanges.into_iter();
     let exchanges = exchanges.map(|(name, kind)| Thing::Exchange(name, kind));
-    exchanges.chain(queues().into_iter().map(Thing::Queue))
+    exchanges.chain(queues.into_iter().map(Thing::Queue))
 }
 
 impl Thing {

@@ -7,17 +7,18 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lapin::Channel;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
+use lapin::{Channel, ExchangeKind};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::error::{is_different, told};
+use super::intake;
 use super::link::Link;
 use super::missing::{Turn, absent, is_bare};
 use super::sight::{Absent, Sight};
-use super::topology::{exchanges, queues};
+use super::topology::{Queue, exchanges, queues};
 
 /// A declaration that is younger need not be repeated: both connections of a process come back at the same time.
 const FRESH: Duration = Duration::from_secs(30);
@@ -132,24 +133,40 @@ async fn in_time<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, 
         .unwrap_or_else(|_| Err(format!("queues were not declared within {PATIENCE:?}")))
 }
 
+/// Declares what backends publish to. Nobody but them knows what was in a queue that was deleted.
+pub(super) async fn intake(link: &Link) -> Result<(), String> {
+    in_time(declare(link, intake::exchanges(), intake::queues())).await
+}
+
 async fn declare_on_its_own(link: &Link) -> Result<(), String> {
+    declare(link, exchanges(), queues()).await
+}
+
+async fn declare(
+    link: &Link,
+    exchanges: Vec<(String, ExchangeKind)>,
+    queues: Vec<Queue>,
+) -> Result<(), String> {
     let channel = link.channel().await.map_err(|error| told(&error))?;
-    declare_on(&channel)
+    declare_on(&channel, exchanges, queues)
         .await
         .map_err(|error| refused(&error))?;
     let _ = channel.close(200, "OK".into()).await;
     Ok(())
 }
 
-async fn declare_on(channel: &Channel) -> lapin::Result<()> {
-    let kinds = exchanges().into_iter().map(|(name, kind)| {
+async fn declare_on(
+    channel: &Channel,
+    exchanges: Vec<(String, ExchangeKind)>,
+    all: Vec<Queue>,
+) -> lapin::Result<()> {
+    let kinds = exchanges.into_iter().map(|(name, kind)| {
         let durable = ExchangeDeclareOptions {
             durable: true,
             ..ExchangeDeclareOptions::default()
         };
         channel.exchange_declare(name.as_str().into(), kind, durable, FieldTable::default())
     });
-    let all = queues();
     let declared = all.iter().map(|queue| {
         let name = queue.name.as_str().into();
         channel.queue_declare(

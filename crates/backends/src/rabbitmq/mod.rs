@@ -12,6 +12,7 @@
 //! | `routing` | where an item belongs |
 //! | `publish` | packs are formed, published, confirmed |
 //! | `consume` | what was fetched, what is leased, how it is settled |
+//! | `intake` | what backends publish by themselves, where that is switched on |
 //! | `declare`, `missing`, `sight` | making what somebody has deleted, and saying what was lost with it |
 //! | `nodes`, `link`, `backoff` | connections, and what happens between them |
 //!
@@ -44,6 +45,7 @@ mod declare;
 mod depth;
 mod error;
 mod greeting;
+mod intake;
 mod link;
 mod missing;
 mod nodes;
@@ -64,7 +66,8 @@ use parking_lot::Mutex;
 use postrider_core::envelope;
 use postrider_core::message::Item;
 use postrider_core::ports::{
-    Broker, BrokerCapabilities, Depth, HandOff, Leased, Pack, PortError, Probe, Receipt, Window,
+    Broker, BrokerCapabilities, Depth, HandOff, Intake, Leased, Pack, PortError, Probe, Receipt,
+    Window,
 };
 use postrider_core::time::Timestamp;
 use tokio::sync::watch;
@@ -75,6 +78,7 @@ use tokio_util::task::TaskTracker;
 pub use self::check::Report;
 use self::consume::State as Consuming;
 use self::error::{closed, unavailable};
+pub use self::intake::Intaking;
 use self::link::Link;
 use self::nodes::Nodes;
 pub use self::options::{Options, Prefetch, UrlError};
@@ -156,6 +160,16 @@ impl RabbitMq {
         self.tasks
             .spawn(consume::run(Arc::clone(shared), consuming));
         self.tasks.spawn(consume::run_rescue(Arc::clone(shared)));
+    }
+
+    /// Hands `intake` what backends publish to the exchange `postrider.publish`, which is declared together with its queues.
+    /// Begins when something can be published. See [`Options::takes_in`].
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    #[must_use]
+    pub fn take_in(&self, intake: Arc<dyn Intake>) -> Intaking {
+        Intaking::start(&self.shared, intake)
     }
 
     /// Completes when something can be published. Not before [`Self::start`].

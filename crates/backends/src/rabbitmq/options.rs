@@ -13,6 +13,8 @@ pub struct Options {
     /// Names this process in RabbitMQ's list of connections: `postrider <name> publish` and `… consume`.
     pub name: String,
     pub prefetch: Prefetch,
+    /// Whether this installation has queues that backends publish to: `check` looks for them then.
+    pub takes_in: bool,
     /// Bytes of payload that may wait for their confirm; whoever publishes more waits.
     pub max_waiting_bytes: usize,
     /// How long a confirm may take before a publish counts as unknown, and how long an item may wait for its turn before
@@ -29,6 +31,7 @@ impl Default for Options {
         Self {
             name: "node".to_owned(),
             prefetch: Prefetch::default(),
+            takes_in: false,
             max_waiting_bytes: 64 * 1024 * 1024,
             confirm_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),

@@ -27,6 +27,8 @@
 //! | `x-single-active-consumer` on quarantine | with a prefetch of one, one pack is out over the whole fleet |
 //! | no lengths | a target that is full holds up dead-lettering for all its sources |
 //!
+//! What backends publish to, where that is switched on, is declared apart: see `intake`.
+//!
 //! Lanes (a queue for one endpoint) will be `pr.v1.lane.{endpoint}` on the exchange `pr.v1.lane` (direct), with the
 //! arguments of `pr.v1.retry.{key}`; nothing here has to change for them.
 
@@ -146,13 +148,13 @@ pub(super) fn queues() -> Vec<Queue> {
     let mut all = Vec::new();
     for key in Key::of_events() {
         let events = Exchange::Events.to_string();
-        all.push(worked_off(Source::Events(key), &[(&events, key)]));
-        let mut retry = worked_off(Source::Retry(key), &[(RETRY, key)]);
+        all.push(of_work(Source::Events(key), &[(&events, key)]));
+        let mut retry = of_work(Source::Retry(key), &[(RETRY, key)]);
         let by_hand = [Source::Events(key), Source::Retry(key)].map(Source::queue);
         retry.bindings.extend(by_hand.map(from_retry));
         all.push(retry);
     }
-    let mut dead = worked_off(Source::Dead, &[(DEAD, Key::Dead), (RETRY, Key::Dead)]);
+    let mut dead = of_work(Source::Dead, &[(DEAD, Key::Dead), (RETRY, Key::Dead)]);
     dead.bindings.push(from_retry(DEAD.to_owned()));
     let waited_by_hand = waiting_queues().into_iter().map(from_retry);
     dead.bindings.extend(waited_by_hand);
@@ -173,7 +175,7 @@ fn from_retry(name: String) -> (String, String) {
 }
 
 /// A queue of work: what is rejected comes back later.
-fn worked_off(source: Source, bindings: &[(&str, Key)]) -> Queue {
+fn of_work(source: Source, bindings: &[(&str, Key)]) -> Queue {
     let bindings = bindings
         .iter()
         .map(|(exchange, key)| ((*exchange).to_owned(), key.to_string()));
@@ -198,8 +200,31 @@ fn quarantine() -> Queue {
     }
 }
 
+/// A queue behind an exchange of the same name; what is rejected goes `elsewhere`.
+pub(super) fn worked_off(name: &str, elsewhere: &str) -> Queue {
+    Queue {
+        name: name.to_owned(),
+        arguments: arguments(elsewhere),
+        bindings: vec![(name.to_owned(), String::new())],
+    }
+}
+
+/// The same for what somebody else reads.
+pub(super) fn kept(name: &str) -> Queue {
+    let mut arguments = FieldTable::default();
+    let quorum = AMQPValue::LongString("quorum".into());
+    insert(&mut arguments, "x-queue-type", quorum);
+    let limit = AMQPValue::LongInt(DELIVERY_LIMIT);
+    insert(&mut arguments, "x-delivery-limit", limit);
+    Queue {
+        name: name.to_owned(),
+        arguments,
+        bindings: vec![(name.to_owned(), String::new())],
+    }
+}
+
 /// A queue in which time passes, behind an exchange of the same name.
-fn waiting(name: &str, time: std::time::Duration, then: &str) -> Queue {
+pub(super) fn waiting(name: &str, time: std::time::Duration, then: &str) -> Queue {
     let mut arguments = arguments(then);
     let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     insert(

@@ -9,6 +9,8 @@
 //! | [`Limits`] | pair records, reservations, rate limits, breakers, trials | protection against duplicates |
 //! | [`Documents`] | API keys, revocations, background tasks, operational endpoints | who may call, what was begun |
 //!
+//! [`Intake`] is none of them: it is what the API is to a broker that takes messages in.
+//!
 //! Rules that hold for all of them:
 //!
 //! - **Verbs, never loops.** A port does one thing and returns; the delivery loop exists once, in the engine.
@@ -26,6 +28,7 @@ mod broker;
 mod dead_letters;
 mod delivery_log;
 mod documents;
+mod intake;
 mod limits;
 mod registry;
 mod transfer;
@@ -47,6 +50,7 @@ pub use documents::{
     Document, DocumentKind, Documents, Expect, LARGEST_DOCUMENT, NewDocument, Owner, Place,
     next_version,
 };
+pub use intake::{Incoming, Intake, Refusal, Taken, Why};
 pub use limits::{
     Answer, BreakerRecord, BreakerState, Claim, IdempotencyKey, Limits, Partition, RateGrant,
     RateRequest, Reservation, ReservationKey, Reserved, Settlement, TrialEnd, TrialKey,

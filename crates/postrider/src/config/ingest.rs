@@ -1,7 +1,7 @@
 //! What the API accepts.
 
 use super::parse;
-use super::setting::{ConfigError, DefaultValue, Setting, Shown};
+use super::setting::{ConfigError, DefaultValue, Entry, Setting, Shown};
 use super::sources::Sources;
 
 pub(super) static MAX_BODY: Setting = Setting {
@@ -22,12 +22,22 @@ pub(super) static PUBLIC_URL: Setting = Setting {
     help: "Where people reach this installation, for links into its console. The proxy in front of it has this address.",
 };
 
+pub(super) static AMQP_PUBLISH: Setting = Setting {
+    key: "amqp_publish",
+    placeholder: "true|false",
+    form: "true or false",
+    default: DefaultValue::Text("false"),
+    shown: Shown::Whole,
+    help: "Take messages from the exchange `postrider.publish`, too, which is declared then. Processes with the role of ingest do; the broker has to be RabbitMQ.",
+};
+
 #[derive(Debug, Clone)]
 pub struct Ingest {
     /// Bytes.
     pub max_body: usize,
     /// Without a slash at its end.
     pub public_url: Option<String>,
+    pub amqp_publish: Entry<bool>,
 }
 
 impl Ingest {
@@ -38,6 +48,7 @@ impl Ingest {
             public_url: sources
                 .read_optional(&PUBLIC_URL, public_url)?
                 .map(|entry| entry.value),
+            amqp_publish: sources.read(&AMQP_PUBLISH, parse::boolean)?,
         })
     }
 }

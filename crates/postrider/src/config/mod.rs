@@ -70,7 +70,11 @@ pub static GROUPS: &[Group] = &[
     },
     Group {
         title: "API",
-        settings: &[&ingest::MAX_BODY, &ingest::PUBLIC_URL],
+        settings: &[
+            &ingest::MAX_BODY,
+            &ingest::PUBLIC_URL,
+            &ingest::AMQP_PUBLISH,
+        ],
     },
     Group {
         title: "Retention",
@@ -123,8 +127,22 @@ impl Config {
             logs: Logs::read(sources)?,
             warnings: sources.warnings().to_vec(),
         };
+        config.require_amqp()?;
         config.warnings.extend(config.doubtful());
         Ok(config)
+    }
+
+    /// Nobody can publish to what is embedded.
+    fn require_amqp(&self) -> Result<(), ConfigError> {
+        let wanted = &self.ingest.amqp_publish;
+        if wanted.value && self.backends.is_embedded() {
+            return Err(ConfigError::of(
+                &wanted.given,
+                "goes together with RabbitMQ as the broker",
+                "set POSTRIDER_BROKER and POSTRIDER_STORE to servers, or leave it out",
+            ));
+        }
+        Ok(())
     }
 
     fn doubtful(&self) -> Vec<String> {
