@@ -27,7 +27,6 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Consumer};
 use postrider_core::ports::{Incoming, Intake, Refusal, Taken, Why};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -66,6 +65,7 @@ impl Intaking {
         let desk = Desk {
             refusing: Refusing::new(Arc::clone(shared)),
             intake,
+            tasks: tasks.clone(),
             stop: stop.clone(),
         };
         tasks.spawn(run(Arc::clone(shared), Arc::new(desk)));
@@ -92,6 +92,8 @@ impl Drop for Intaking {
 struct Desk {
     intake: Arc<dyn Intake>,
     refusing: Refusing,
+    /// One for each message, also of connections that were lost.
+    tasks: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -146,34 +148,33 @@ async fn session(link: &Link, desk: &Arc<Desk>) -> End {
         Ok(Err(error)) => return End::Lost(told(&error)),
         Err(_) => return End::Lost(format!("no answer within {OPEN_TIMEOUT:?}")),
     };
-    let mut taking = JoinSet::new();
+    // What is being accepted comes to its end when the connection is lost: half-way it would have to be waited for when it
+    // comes again.
+    let taking = TaskTracker::new();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let end = loop {
         tokio::select! {
             delivery = consumer.next() => match delivery {
                 Some(Ok(delivery)) => {
-                    taking.spawn(Held::new(channel.clone(), Arc::clone(desk), delivery).take());
+                    let held = Held::new(channel.clone(), Arc::clone(desk), delivery);
+                    taking.spawn(desk.tasks.track_future(held.take()));
                 }
                 Some(Err(error)) if is_missing(&error) => break deleted(),
                 Some(Err(error)) => break End::Lost(told(&error)),
                 None => break deleted(),
             },
-            Some(_) = taking.join_next() => {}
             _ = tick.tick() => if !link.is_up() {
                 break End::Lost("the connection was lost".to_owned());
             },
             () = desk.stop.cancelled() => break End::Stopped,
         }
     };
-    match end {
-        End::Stopped => {
-            let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-            let _ = timeout(CLOSE_TIMEOUT, cancel).await;
-            while taking.join_next().await.is_some() {}
-        }
-        // What is being accepted comes to its end all the same: half-way it would have to be waited for when it comes again.
-        End::Lost(_) => taking.detach_all(),
+    if matches!(end, End::Stopped) {
+        let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+        let _ = timeout(CLOSE_TIMEOUT, cancel).await;
+        taking.close();
+        taking.wait().await;
     }
     end
 }
@@ -245,9 +246,13 @@ impl Held {
         let properties = headers::refused(&self.properties, refusal);
         let body = &self.incoming.body;
         let aside = self.desk.refusing.publish(body, &properties);
+        let too_late = async {
+            self.desk.stop.cancelled().await;
+            sleep(CLOSE_TIMEOUT).await;
+        };
         tokio::select! {
             () = aside => self.ack().await,
-            () = self.desk.stop.cancelled() => {}
+            () = too_late => {}
         }
     }
 

@@ -1,0 +1,157 @@
+//! A backend that speaks AMQP.
+
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use postrider_tests::{Settings, eventually};
+use serde_json::Value;
+
+pub struct Publisher {
+    _connection: Connection,
+    channel: Channel,
+}
+
+/// A message on its way.
+pub struct Published {
+    body: Vec<u8>,
+    headers: FieldTable,
+    properties: BasicProperties,
+}
+
+impl Published {
+    pub fn new(body: &Value) -> Self {
+        Self::bytes(body.to_string().as_bytes())
+    }
+
+    pub fn bytes(body: &[u8]) -> Self {
+        Self {
+            body: body.to_vec(),
+            headers: FieldTable::default(),
+            properties: BasicProperties::default().with_delivery_mode(2),
+        }
+    }
+
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        let value = AMQPValue::LongString(value.into());
+        self.headers.insert(name.into(), value);
+        self
+    }
+
+    pub fn with_key(self, key: &str) -> Self {
+        self.with_header("postrider-key", key)
+    }
+
+    pub fn with_id(mut self, id: &str) -> Self {
+        self.properties = self.properties.with_message_id(id.into());
+        self
+    }
+}
+
+/// A message as it was found among those refused.
+pub struct Refused {
+    pub status: i32,
+    pub code: String,
+    pub detail: String,
+    pub id: Option<String>,
+    pub body: Vec<u8>,
+    headers: FieldTable,
+}
+
+impl Refused {
+    pub fn text(&self, name: &str) -> Option<String> {
+        match self.headers.inner().get(name)? {
+            AMQPValue::LongString(text) => Some(text.to_string()),
+            other => panic!("{name} is no text: {other:?}"),
+        }
+    }
+}
+
+impl Publisher {
+    /// To the RabbitMQ that a server with these settings uses; its queues are waited for.
+    pub async fn connect(settings: &Settings) -> Self {
+        let url = settings.env.iter().find(|(name, _)| *name == "BROKER");
+        let (_, url) = url.unwrap();
+        let connection = Connection::connect(url, ConnectionProperties::default())
+            .await
+            .unwrap();
+        eventually("the exchange to be declared", || declared(&connection)).await;
+        let channel = connection.create_channel().await.unwrap();
+        let confirms = ConfirmSelectOptions::default();
+        channel.confirm_select(confirms).await.unwrap();
+        Self {
+            _connection: connection,
+            channel,
+        }
+    }
+
+    /// Completes when the server has it.
+    pub async fn publish(&self, message: Published) {
+        let mandatory = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let properties = message.properties.with_headers(message.headers);
+        let (exchange, key) = ("postrider.publish".into(), "any".into());
+        let sent = self
+            .channel
+            .basic_publish(exchange, key, mandatory, &message.body, properties);
+        let confirmation = sent.await.unwrap().await.unwrap();
+        assert_eq!(confirmation, Confirmation::Ack(None));
+    }
+
+    /// The next one of those refused, taken off its queue.
+    pub async fn refused(&self) -> Option<Refused> {
+        let get = BasicGetOptions { no_ack: true };
+        let queue = "postrider.publish.refused".into();
+        let found = self.channel.basic_get(queue, get).await.unwrap()?;
+        let properties = &found.properties;
+        let headers = properties.headers().clone().unwrap();
+        let text = |name: &str| match &headers.inner()[name] {
+            AMQPValue::LongString(text) => text.to_string(),
+            other => panic!("{name} is no text: {other:?}"),
+        };
+        let AMQPValue::LongInt(status) = headers.inner()["postrider-status"] else {
+            panic!("the status is no number");
+        };
+        Some(Refused {
+            status,
+            code: text("postrider-code"),
+            detail: text("postrider-detail"),
+            id: properties.message_id().as_ref().map(ToString::to_string),
+            body: found.data.clone(),
+            headers,
+        })
+    }
+
+    /// Nothing in it is ready; something may be on its way to somebody.
+    pub async fn wait_until_empty(&self, queue: &str) {
+        eventually("an empty queue", || async {
+            (self.ready(queue).await == 0).then_some(())
+        })
+        .await;
+    }
+
+    async fn ready(&self, queue: &str) -> u32 {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let none = FieldTable::default();
+        let found = self.channel.queue_declare(queue.into(), passive, none);
+        found.await.unwrap().message_count()
+    }
+}
+
+/// Asked on a channel of its own: the answer closes it where there is none.
+async fn declared(connection: &Connection) -> Option<()> {
+    let channel = connection.create_channel().await.unwrap();
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let none = FieldTable::default();
+    let found = channel.queue_declare("postrider.publish".into(), passive, none);
+    found.await.ok().map(|_| ())
+}
