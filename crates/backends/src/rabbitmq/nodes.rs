@@ -46,6 +46,16 @@ impl Nodes {
         Ok(Self(nodes))
     }
 
+    /// The same with frames as large as the server has them: what others publish comes with headers of up to that size, which
+    /// are never split, and a larger frame than was agreed on ends the connection.
+    pub(super) fn with_largest_frames(&self) -> Self {
+        let mut nodes = self.clone();
+        for address in &mut nodes.0 {
+            address.uri.query.frame_max = None;
+        }
+        nodes
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Address> {
         self.0.iter()
     }

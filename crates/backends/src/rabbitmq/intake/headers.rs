@@ -13,9 +13,9 @@ const WITHOUT_HEADERS: &str = "postrider-headers-dropped";
 
 /// Survives a restart of the server.
 const PERSISTENT: u8 = 2;
-/// Bytes. All headers have to fit into one frame (128 KiB, where nobody has changed that) together with the reason.
-const MAX_HEADERS: usize = 64 * 1024;
-const MAX_DETAIL: usize = 8 * 1024;
+/// Bytes. All headers have to fit into one frame of ours (32 KiB), together with the reason.
+const MAX_HEADERS: usize = 16 * 1024;
+const MAX_DETAIL: usize = 4 * 1024;
 
 /// The key that a message shows.
 pub(super) fn key(properties: &BasicProperties) -> Option<String> {

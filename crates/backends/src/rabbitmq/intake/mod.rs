@@ -136,7 +136,8 @@ async fn run(shared: Arc<Shared>, desk: Arc<Desk>) {
 }
 
 async fn connect(shared: &Shared) -> Result<Link, String> {
-    let link = shared.nodes.open("intake", &shared.options).await?;
+    let nodes = shared.nodes.with_largest_frames();
+    let link = nodes.open("intake", &shared.options).await?;
     link.while_up(declare::intake(&link)).await?;
     Ok(link)
 }
