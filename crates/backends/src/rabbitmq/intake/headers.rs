@@ -169,7 +169,7 @@ mod tests {
         }
         assert_eq!(key(&with_headers(&[(KEY, AMQPValue::LongInt(7))])), None);
         assert_eq!(
-            key(&with_headers(&[(KEY, text("\u{0}").clone())])).as_deref(),
+            key(&with_headers(&[(KEY, text("\u{0}"))])).as_deref(),
             Some("\u{0}")
         );
         assert_eq!(key(&BasicProperties::default()), None);
