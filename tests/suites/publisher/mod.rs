@@ -8,24 +8,24 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use postrider_tests::{Settings, eventually};
 use serde_json::Value;
 
-pub struct Publisher {
+pub(crate) struct Publisher {
     _connection: Connection,
     channel: Channel,
 }
 
 /// A message on its way.
-pub struct Published {
+pub(crate) struct Published {
     body: Vec<u8>,
     headers: FieldTable,
     properties: BasicProperties,
 }
 
 impl Published {
-    pub fn new(body: &Value) -> Self {
+    pub(crate) fn new(body: &Value) -> Self {
         Self::bytes(body.to_string().as_bytes())
     }
 
-    pub fn bytes(body: &[u8]) -> Self {
+    pub(crate) fn bytes(body: &[u8]) -> Self {
         Self {
             body: body.to_vec(),
             headers: FieldTable::default(),
@@ -33,34 +33,34 @@ impl Published {
         }
     }
 
-    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with_header(mut self, name: &str, value: &str) -> Self {
         let value = AMQPValue::LongString(value.into());
         self.headers.insert(name.into(), value);
         self
     }
 
-    pub fn with_key(self, key: &str) -> Self {
+    pub(crate) fn with_key(self, key: &str) -> Self {
         self.with_header("postrider-key", key)
     }
 
-    pub fn with_id(mut self, id: &str) -> Self {
+    pub(crate) fn with_id(mut self, id: &str) -> Self {
         self.properties = self.properties.with_message_id(id.into());
         self
     }
 }
 
 /// A message as it was found among those refused.
-pub struct Refused {
-    pub status: i32,
-    pub code: String,
-    pub detail: String,
-    pub id: Option<String>,
-    pub body: Vec<u8>,
+pub(crate) struct Refused {
+    pub(crate) status: i32,
+    pub(crate) code: String,
+    pub(crate) detail: String,
+    pub(crate) id: Option<String>,
+    pub(crate) body: Vec<u8>,
     headers: FieldTable,
 }
 
 impl Refused {
-    pub fn text(&self, name: &str) -> Option<String> {
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
         match self.headers.inner().get(name)? {
             AMQPValue::LongString(text) => Some(text.to_string()),
             other => panic!("{name} is no text: {other:?}"),
@@ -70,7 +70,7 @@ impl Refused {
 
 impl Publisher {
     /// To the RabbitMQ that a server with these settings uses; its queues are waited for.
-    pub async fn connect(settings: &Settings) -> Self {
+    pub(crate) async fn connect(settings: &Settings) -> Self {
         let url = settings.env.iter().find(|(name, _)| *name == "BROKER");
         let (_, url) = url.unwrap();
         let connection = Connection::connect(url, ConnectionProperties::default())
@@ -87,7 +87,7 @@ impl Publisher {
     }
 
     /// Completes when the server has it.
-    pub async fn publish(&self, message: Published) {
+    pub(crate) async fn publish(&self, message: Published) {
         let mandatory = BasicPublishOptions {
             mandatory: true,
             ..BasicPublishOptions::default()
@@ -102,7 +102,7 @@ impl Publisher {
     }
 
     /// The next one of those refused, taken off its queue.
-    pub async fn refused(&self) -> Option<Refused> {
+    pub(crate) async fn refused(&self) -> Option<Refused> {
         let get = BasicGetOptions { no_ack: true };
         let queue = "postrider.publish.refused".into();
         let found = self.channel.basic_get(queue, get).await.unwrap()?;
@@ -126,7 +126,7 @@ impl Publisher {
     }
 
     /// Nothing in it is ready; something may be on its way to somebody.
-    pub async fn wait_until_empty(&self, queue: &str) {
+    pub(crate) async fn wait_until_empty(&self, queue: &str) {
         eventually("an empty queue", || async {
             (self.ready(queue).await == 0).then_some(())
         })
