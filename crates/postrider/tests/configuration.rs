@@ -237,6 +237,20 @@ fn a_bad_file_is_one_line() {
 }
 
 #[test]
+fn nobody_can_publish_to_an_embedded_broker() {
+    let error = given().env("AMQP_PUBLISH", "true").error();
+    let says = |text: &str| assert!(error.contains(text), "{error}");
+    says("POSTRIDER_AMQP_PUBLISH");
+    says("set POSTRIDER_BROKER and POSTRIDER_STORE");
+    let servers = given()
+        .env("AMQP_PUBLISH", "true")
+        .env("BROKER", "amqp://mq.example")
+        .env("STORE", "redis://redis.example");
+    assert!(servers.read().unwrap().ingest.amqp_publish.value);
+    assert!(!given().read().unwrap().ingest.amqp_publish.value);
+}
+
+#[test]
 fn backends_are_all_embedded_or_all_servers() {
     const MQ: &str = "amqps://me:hush@mq.example.net/";
     const REDIS: &str = "redis://:hush@localhost/0";
