@@ -186,6 +186,12 @@ fn reservation(
     }
 }
 
+/// How long an application's payloads are kept, where it says so.
+fn of_app(app: &Application) -> Option<Duration> {
+    let hours = app.payload_retention_hours?;
+    Some(Duration::from_secs(u64::from(hours) * 3600))
+}
+
 /// Makes the event as of `accepted_at`.
 fn event(
     state: &State,
@@ -200,7 +206,8 @@ fn event(
         payload,
         ..
     } = submission;
-    let kept = wanted.retention.unwrap_or(state.config.payload_retention);
+    let kept = wanted.retention.or_else(|| of_app(&app.app));
+    let kept = kept.unwrap_or(state.config.payload_retention);
     Event {
         org: app.app.org,
         app: app.app.id,

@@ -18,6 +18,9 @@ pub struct Application {
     pub name: String,
     /// Messages per second that the operator allows; `None` is no limit.
     pub throttle_rate: Option<u16>,
+    /// How long payloads are kept of messages that do not say it themselves; `None` is as long as the installation keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_retention_hours: Option<u16>,
     pub metadata: BTreeMap<String, String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,

@@ -74,6 +74,7 @@ pub fn application(org: OrgId, id: AppId) -> Application {
         uid: None,
         name: "Example Ltd".to_owned(),
         throttle_rate: None,
+        payload_retention_hours: None,
         metadata: BTreeMap::new(),
         created_at: NOW,
         updated_at: NOW,

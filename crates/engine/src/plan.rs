@@ -117,6 +117,7 @@ mod tests {
             uid: None,
             name: "Shop".to_owned(),
             throttle_rate: None,
+            payload_retention_hours: None,
             metadata: std::collections::BTreeMap::new(),
             created_at: NOW,
             updated_at: NOW,

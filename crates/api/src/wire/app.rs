@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use postrider_core::{AppId, Application, OrgId, Timestamp, Uid};
 use serde::Serialize;
 
+use super::RETENTION_HOURS;
 use super::fields::{Fields, Given};
 use crate::error::ApiError;
 use crate::validate;
@@ -15,6 +16,7 @@ pub(crate) struct AppIn {
     pub(crate) name: String,
     pub(crate) uid: Option<Uid>,
     throttle_rate: Option<u16>,
+    payload_retention_hours: Option<u16>,
     metadata: BTreeMap<String, String>,
 }
 
@@ -26,6 +28,7 @@ impl AppIn {
             name: name.ok_or_else(|| fields.missing("name"))?,
             uid: fields.checked("uid", validate::app_uid)?.value(),
             throttle_rate: super::throttle_rate(fields)?.value(),
+            payload_retention_hours: retention(fields)?.value(),
             metadata: metadata(fields)?.value().unwrap_or_default(),
         })
     }
@@ -38,6 +41,7 @@ impl AppIn {
             uid: self.uid,
             name: self.name,
             throttle_rate: self.throttle_rate,
+            payload_retention_hours: self.payload_retention_hours,
             metadata: self.metadata,
             created_at: now,
             updated_at: now,
@@ -50,6 +54,7 @@ impl AppIn {
         app.uid = self.uid;
         app.name = self.name;
         app.throttle_rate = self.throttle_rate;
+        app.payload_retention_hours = self.payload_retention_hours;
         app.metadata = self.metadata;
         app.updated_at = now;
     }
@@ -61,6 +66,7 @@ pub(crate) struct AppPatch {
     name: Option<String>,
     uid: Given<Uid>,
     throttle_rate: Given<u16>,
+    payload_retention_hours: Given<u16>,
     metadata: Given<BTreeMap<String, String>>,
 }
 
@@ -71,6 +77,7 @@ impl AppPatch {
             name: not_null(fields, "name", validate::not_empty)?,
             uid: fields.checked("uid", validate::app_uid)?,
             throttle_rate: super::throttle_rate(fields)?,
+            payload_retention_hours: retention(fields)?,
             metadata: metadata(fields)?,
         })
     }
@@ -82,9 +89,17 @@ impl AppPatch {
         }
         patch.uid.patch(&mut app.uid);
         patch.throttle_rate.patch(&mut app.throttle_rate);
+        let retention = &mut app.payload_retention_hours;
+        patch.payload_retention_hours.patch(retention);
         patch_map(patch.metadata, &mut app.metadata);
         app.updated_at = now;
     }
+}
+
+/// For messages that do not say themselves how long their payloads are kept.
+fn retention(fields: &mut Fields) -> Result<Given<u16>, ApiError> {
+    let hours = fields.integer("payloadRetentionHours", RETENTION_HOURS)?;
+    Ok(hours.map(|hours| u16::try_from(hours).unwrap_or(u16::MAX)))
 }
 
 /// A field that may be absent, but not `null`.
@@ -129,6 +144,9 @@ pub(crate) struct AppOut<'a> {
     name: &'a str,
     throttle_rate: Option<u16>,
     rate_limit: Option<u16>,
+    /// Absent where it is not used: older clients for Go refuse fields that they do not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_retention_hours: Option<u16>,
     metadata: &'a BTreeMap<String, String>,
     #[serde(serialize_with = "super::time")]
     created_at: Timestamp,
@@ -144,6 +162,7 @@ impl<'a> From<&'a Application> for AppOut<'a> {
             name: &app.name,
             throttle_rate: app.throttle_rate,
             rate_limit: app.throttle_rate,
+            payload_retention_hours: app.payload_retention_hours,
             metadata: &app.metadata,
             created_at: app.created_at,
             updated_at: app.updated_at,

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::RETENTION_HOURS;
 use super::app::AppIn;
 use super::fields::{Check, Fields, distinct};
 use super::json;
@@ -22,7 +23,6 @@ use crate::validate;
 /// Channels that a message may name.
 const MAX_CHANNELS: usize = 5;
 const RETENTION_DAYS: std::ops::RangeInclusive<u64> = 5..=90;
-const RETENTION_HOURS: std::ops::RangeInclusive<u64> = 1..=2160;
 
 /// A message as submitted, without its payload.
 #[derive(Debug)]

@@ -40,6 +40,9 @@ pub(crate) fn optional_time<S: Serializer>(
     }
 }
 
+/// How long payloads can be kept: 90 days at most.
+const RETENTION_HOURS: std::ops::RangeInclusive<u64> = 1..=2160;
+
 /// `throttleRate`, or `rateLimit` as older clients call it: a whole number per second.
 fn throttle_rate(fields: &mut Fields) -> Result<Given<u16>, ApiError> {
     let name = fields.either("throttleRate", "rateLimit");

@@ -8,7 +8,7 @@ const APPS: &str = "/api/v1/app";
 async fn what_is_created_can_be_read_by_id_and_uid() {
     let server = Server::start();
     let client = server.operator();
-    let body = json!({"name": "Shop", "uid": "shop-1", "throttleRate": 7, "metadata": {"tier": "gold"}, "unknown": 1});
+    let body = json!({"name": "Shop", "uid": "shop-1", "throttleRate": 7, "payloadRetentionHours": 24, "metadata": {"tier": "gold"}, "unknown": 1});
     let created = client.post(APPS, &body).await.is(201);
     let id = created["id"].as_str().unwrap();
     assert!(id.starts_with("app_") && id.len() == 31, "{id}");
@@ -16,6 +16,7 @@ async fn what_is_created_can_be_read_by_id_and_uid() {
     assert_eq!(created["uid"], "shop-1");
     assert_eq!(created["throttleRate"], 7);
     assert_eq!(created["rateLimit"], 7);
+    assert_eq!(created["payloadRetentionHours"], 24);
     assert_eq!(created["metadata"], json!({"tier": "gold"}));
     assert_eq!(created["createdAt"], "2023-11-14T22:13:20.000Z");
     assert_eq!(created["updatedAt"], created["createdAt"]);
@@ -71,6 +72,10 @@ async fn fields_that_are_wrong_are_named() {
         (
             json!({"name": "x", "throttleRate": -1}),
             "body.throttleRate",
+        ),
+        (
+            json!({"name": "x", "payloadRetentionHours": 2161}),
+            "body.payloadRetentionHours",
         ),
         (json!({"name": "x", "metadata": {"a": 1}}), "body.metadata"),
         (json!({"name": "x", "metadata": []}), "body.metadata"),

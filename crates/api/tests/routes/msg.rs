@@ -148,6 +148,30 @@ async fn an_expired_payload_says_so() {
 }
 
 #[tokio::test]
+async fn payloads_are_kept_as_long_as_the_message_says_or_else_the_application() {
+    let server = server().await;
+    let client = server.operator();
+    client
+        .patch("/api/v1/app/shop", &json!({"payloadRetentionHours": 1}))
+        .await
+        .is(200);
+    let short = client.post(MSGS, &message()).await.is(202);
+    let mut body = message();
+    body["payloadRetentionHours"] = json!(48);
+    let long = client.post(MSGS, &body).await.is(202);
+    let path = |accepted: &Value| format!("{MSGS}/{}", accepted["id"].as_str().unwrap());
+    for accepted in [&short, &long] {
+        client.get(&path(accepted)).await.is(200);
+    }
+    server.clock.pass(DAY);
+    let now = server.clock.now();
+    while server.ports.log.retain(now, START - DAY).await.unwrap() > 0 {}
+    let payload = async |accepted| client.get(&path(accepted)).await.is(200)["payload"].clone();
+    assert_eq!(payload(&short).await, json!({"expired": true}));
+    assert_eq!(payload(&long).await, message()["payload"]);
+}
+
+#[tokio::test]
 async fn data_is_another_word_for_payload() {
     let server = server().await;
     let client = server.operator();

@@ -143,6 +143,7 @@ impl World {
             uid: None,
             name: "Shop".to_owned(),
             throttle_rate: None,
+            payload_retention_hours: None,
             metadata: BTreeMap::new(),
             created_at: START,
             updated_at: START,

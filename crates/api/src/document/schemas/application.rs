@@ -19,6 +19,13 @@ pub(super) fn rate() -> Kind {
     told(nullable(between(1, 65_535)), "A second; null: no limit.")
 }
 
+fn retention() -> Kind {
+    told(
+        nullable(between(1, 2_160)),
+        "For how many hours payloads are kept of messages that do not say it themselves; null: as long as the installation keeps them.",
+    )
+}
+
 /// What `throttleRate` is also called.
 pub(super) fn rate_alias() -> Kind {
     told(
@@ -33,6 +40,7 @@ fn application_in() -> Kind {
         may("uid", nullable(name())),
         may("throttleRate", rate()),
         may("rateLimit", rate_alias()),
+        may("payloadRetentionHours", retention()),
         may("metadata", nullable(metadata())),
     ])
 }
@@ -43,6 +51,7 @@ fn application_patch() -> Kind {
         may("uid", nullable(name())),
         may("throttleRate", rate()),
         may("rateLimit", rate_alias()),
+        may("payloadRetentionHours", retention()),
         may("metadata", nullable(metadata())),
     ])
 }
@@ -54,6 +63,7 @@ fn application_out() -> Kind {
         must("name", text()),
         must("throttleRate", rate()),
         must("rateLimit", rate_alias()),
+        may("payloadRetentionHours", retention()),
         must("metadata", metadata()),
         must("createdAt", time()),
         must("updatedAt", time()),
