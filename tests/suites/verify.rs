@@ -138,9 +138,8 @@ async fn during_a_rotation_the_old_and_the_new_secret_both_verify(installation: 
             Some(json!({})),
         )
         .await;
-    assert_eq!(status, 200, "{answer}");
+    assert_eq!(status, 204, "{answer}");
     let rotated = api.get(&path).await["key"].as_str().unwrap().to_owned();
-    assert_eq!(answer["key"], rotated.as_str());
     assert_ne!(rotated, app.secret);
     api.event(&app.id, "order.paid", json!({"n": 1}))
         .await

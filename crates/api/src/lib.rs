@@ -36,6 +36,7 @@ mod health;
 mod heard;
 mod idempotency;
 mod intake;
+mod library;
 mod media;
 mod metrics;
 mod openapi;

@@ -13,6 +13,7 @@ use crate::auth::InApp;
 use crate::body::Body;
 use crate::error::ApiError;
 use crate::idempotency::{self, Idempotency};
+use crate::library::Library;
 use crate::path::Path;
 use crate::reply::Reply;
 use crate::state::Shared;
@@ -35,13 +36,14 @@ pub(super) fn shown(endpoint: &Endpoint) -> Answered {
     Ok(Reply::ok(&shown))
 }
 
-/// Answers with the key, as version 2 of the client libraries wants it; older ones look at the status alone. What is
-/// stored for a repetition is not the key: it is read anew.
+/// Answers with the key where the client library reads it. What is stored for a repetition is not the key: it is read
+/// anew.
 pub(crate) async fn rotate(
     State(state): State<Shared>,
     InApp { principal, app }: InApp,
     path: Path,
     idempotency: Idempotency,
+    library: Library,
     Body { bytes: body, .. }: Body,
 ) -> Answered {
     let wanted = RotateIn::read(Fields::parse_optional(&body)?)?;
@@ -54,7 +56,10 @@ pub(crate) async fn rotate(
         Ok(Reply::no_content())
     };
     let (id, partition) = (app.id, Partition::App(app.id));
-    idempotency::once(&state, principal, partition, &idempotency, &body, work).await?;
+    let done = idempotency::once(&state, principal, partition, &idempotency, &body, work).await?;
+    if !library.reads_rotated_key() {
+        return Ok(done);
+    }
     shown(&state.endpoint(id, &key).await?)
 }
 

@@ -75,7 +75,7 @@ async fn rotation_keeps_the_old_key_for_a_day_or_as_long_as_asked() {
     client
         .send(Method::POST, &path, &[], Body::empty())
         .await
-        .is(200);
+        .is(204);
     assert_ne!(key(&server).await, CHOSEN);
     let day = Duration::from_secs(24 * 3600);
     assert_eq!(
@@ -86,7 +86,7 @@ async fn rotation_keeps_the_old_key_for_a_day_or_as_long_as_asked() {
     client
         .post(&path, &json!({"key": CHOSEN, "gracePeriodSeconds": 60}))
         .await
-        .is(200);
+        .is(204);
     assert_eq!(key(&server).await, CHOSEN);
     let secrets = stored(&server).await.secrets;
     assert_eq!(secrets.len(), 3);
@@ -95,7 +95,7 @@ async fn rotation_keeps_the_old_key_for_a_day_or_as_long_as_asked() {
     client
         .post(&path, &json!({"gracePeriodSeconds": 0}))
         .await
-        .is(200);
+        .is(204);
     let live = stored(&server).await;
     assert!(
         live.live_secrets(START)
@@ -104,11 +104,14 @@ async fn rotation_keeps_the_old_key_for_a_day_or_as_long_as_asked() {
 }
 
 #[tokio::test]
-async fn rotation_answers_with_the_key_and_a_repetition_with_the_same() {
+async fn rotation_shows_the_key_to_libraries_that_read_it_and_again_when_repeated() {
     let server = server(Some(CHOSEN)).await;
     let client = server.operator();
     let path = format!("{MAIN}/secret/rotate");
-    let headers = [("idempotency-key", "rotate-1")];
+    let headers = [
+        ("idempotency-key", "rotate-1"),
+        ("user-agent", "svix-libs/2.9.1/python"),
+    ];
     let mut answers = Vec::new();
     for _ in 0..2 {
         let answer = client.send(Method::POST, &path, &headers, Body::from("{}"));
@@ -117,16 +120,25 @@ async fn rotation_answers_with_the_key_and_a_repetition_with_the_same() {
     assert_eq!(answers[0], json!({"key": key(&server).await}));
     assert_eq!(answers[0], answers[1]);
     assert_eq!(stored(&server).await.secrets.len(), 2);
+
+    let older = [("user-agent", "svix-libs/1.99.1/java")];
+    let answer = client.send(Method::POST, &path, &older, Body::from("{}"));
+    answer.await.is(204);
 }
 
 #[tokio::test]
-async fn rotation_to_an_asymmetric_key_answers_with_the_public_half() {
+async fn rotation_to_an_asymmetric_key_shows_the_public_half() {
     let pair = Ed25519Secret::from_seed([7; 32]);
     let server = server(None).await;
-    let body = json!({"key": pair.to_secret_string().as_str()});
     let path = format!("{MAIN}/secret/rotate");
-    let answer = server.operator().post(&path, &body).await.is(200);
-    assert_eq!(answer["key"], pair.public_key().to_public_string());
+    let headers = [("user-agent", "svix-libs/2.9.1/rust")];
+    let body = json!({"key": pair.to_secret_string().as_str()}).to_string();
+    let client = server.operator();
+    let answer = client.send(Method::POST, &path, &headers, Body::from(body));
+    assert_eq!(
+        answer.await.is(200)["key"],
+        pair.public_key().to_public_string()
+    );
 }
 
 #[tokio::test]
@@ -135,14 +147,14 @@ async fn an_eleventh_old_key_is_refused_until_one_expires() {
     let client = server.operator();
     let path = format!("{MAIN}/secret/rotate");
     for _ in 0..10 {
-        client.post(&path, &json!({})).await.is(200);
+        client.post(&path, &json!({})).await.is(204);
     }
     assert_eq!(
         client.post(&path, &json!({})).await.fails(400),
         "limit_reached"
     );
     server.clock.pass(Duration::from_secs(24 * 3600));
-    client.post(&path, &json!({})).await.is(200);
+    client.post(&path, &json!({})).await.is(204);
 }
 
 #[tokio::test]
