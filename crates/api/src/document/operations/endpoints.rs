@@ -66,6 +66,7 @@ fn parts() -> Vec<Op> {
             "Change the signing key",
         )
         .may_take("EndpointSecretRotateIn")
+        .answers_empty()
         .answers(200, "EndpointSecretOut"),
         Op::get(
             STATS,
