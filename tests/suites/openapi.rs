@@ -4,15 +4,20 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use postrider_tests::{Api, Installation, Role, Server};
 use serde_json::json;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 /// What must hold for every answer. That good requests are taken is not among it: whether an event type exists, say, no
 /// schema tells.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_headers_conformance,response_schema_conformance,unsupported_method";
+
+/// It takes a minute.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Another one finds other things, at the price that failures come and go.
 const SEED: &str = "20261122";
@@ -45,8 +50,11 @@ async fn whatever_is_asked_the_answer_is_as_the_document_says() {
         .args(["--request-timeout", "20", "--suppress-health-check", "all"])
         .current_dir(scratch.path())
         .stdin(Stdio::null())
-        .output()
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(PATIENCE, output)
         .await
+        .expect("an end in time")
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
