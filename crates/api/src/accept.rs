@@ -17,6 +17,7 @@
 //!
 //! From the reservation on nobody can stop it: the request runs in a task of its own (see `edge`).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,17 +71,17 @@ pub(crate) fn read_addressed(
 fn checked(
     body: &Bytes,
     message: MessageIn,
-    payload: &str,
+    payload: Cow<'_, str>,
     now: Timestamp,
 ) -> Result<Submission, ApiError> {
     if message.deliver_at.is_some_and(|at| at > now + MAX_DELAY) {
         let problem = "must be at most 7 days ahead";
         return Err(ApiError::body_value("deliverAt", problem));
     }
-    let payload = if payload.len() <= COPIED {
-        Bytes::copy_from_slice(payload.as_bytes())
-    } else {
-        body.slice_ref(payload.as_bytes())
+    let payload = match payload {
+        Cow::Owned(text) => Bytes::from(text),
+        Cow::Borrowed(text) if text.len() <= COPIED => Bytes::copy_from_slice(text.as_bytes()),
+        Cow::Borrowed(text) => body.slice_ref(text.as_bytes()),
     };
     Ok(Submission {
         payload,

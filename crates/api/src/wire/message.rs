@@ -1,6 +1,7 @@
 //! Messages. Reading one is on the hot path: a single pass splits the body into its fields and leaves each as it
 //! stands; the payload is never looked into, and the others are parsed on their own, so that an error names the field.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use postrider_core::message::{Event, MessageRecord};
 use postrider_core::ports::AppKey;
 use postrider_core::{Channel, EventTypeName, MessageId, Timestamp, Uid};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -68,14 +69,14 @@ struct Split<'a> {
 }
 
 impl MessageIn {
-    /// Reads a body. The second value is the payload, as it stands in the body.
-    pub(crate) fn read(body: &Bytes) -> Result<(Self, &str), ApiError> {
+    /// Reads a body. The second value is the payload, as it stands in the body or in a string there.
+    pub(crate) fn read(body: &Bytes) -> Result<(Self, Cow<'_, str>), ApiError> {
         Self::of(&split(body)?)
     }
 
     /// Reads the body of a message that no path goes with. `application` names the one it belongs to, by uid or identifier;
     /// or it is an object as in other messages, whose uid does.
-    pub(crate) fn read_addressed(body: &Bytes) -> Result<(AppKey, Self, &str), ApiError> {
+    pub(crate) fn read_addressed(body: &Bytes) -> Result<(AppKey, Self, Cow<'_, str>), ApiError> {
         let mut split = split(body)?;
         let named = split.application.ok_or_else(|| missing("application"))?;
         if named.get().starts_with('"') {
@@ -92,15 +93,19 @@ impl MessageIn {
         Ok((AppKey::Uid(uid), message, payload))
     }
 
-    fn of<'a>(split: &Split<'a>) -> Result<(Self, &'a str), ApiError> {
-        let payload = payload(split)?;
+    fn of<'a>(split: &Split<'a>) -> Result<(Self, Cow<'a, str>), ApiError> {
+        let params = Params::read(split.transformations_params)?;
+        let payload = match params.payload {
+            Some(raw) => Cow::Owned(raw),
+            None => payload(split)?,
+        };
         let event_type = checked("eventType", split.event_type, validate::event_type)?;
         let message = Self {
             event_type: event_type.ok_or_else(|| missing("eventType"))?,
             event_id: checked("eventId", split.event_id, validate::event_id)?,
             channels: channels(split.channels)?,
             tags: tags(split.tags)?,
-            headers: headers(split.transformations_params)?,
+            headers: params.headers,
             retention: retention(split)?,
             deliver_at: checked("deliverAt", split.deliver_at, validate::time)?,
             application: application(split.application)?,
@@ -113,8 +118,7 @@ fn split(body: &Bytes) -> Result<Split<'_>, ApiError> {
     let text = json::text(body)?;
     // A list would be read as the fields in their order.
     if !text.trim_ascii_start().starts_with('{') {
-        serde_json::from_str::<serde::de::IgnoredAny>(text)
-            .map_err(|error| json::syntax(&error))?;
+        serde_json::from_str::<IgnoredAny>(text).map_err(|error| json::syntax(&error))?;
         return Err(ApiError::invalid(
             &["body"],
             kind::TYPE,
@@ -128,7 +132,7 @@ fn missing(field: &str) -> ApiError {
     ApiError::invalid(&["body", field], kind::MISSING, "is required")
 }
 
-fn payload<'a>(split: &Split<'a>) -> Result<&'a str, ApiError> {
+fn payload<'a>(split: &Split<'a>) -> Result<Cow<'a, str>, ApiError> {
     let (field, raw) = match (split.payload, split.data) {
         (Some(payload), _) => ("payload", payload),
         (None, Some(data)) => ("data", data),
@@ -136,10 +140,25 @@ fn payload<'a>(split: &Split<'a>) -> Result<&'a str, ApiError> {
     };
     let text = raw.get();
     if text.starts_with('{') {
-        return Ok(text);
+        return Ok(Cow::Borrowed(text));
     }
-    let problem = "must be an object";
-    Err(ApiError::invalid(&["body", field], kind::TYPE, problem))
+    // Svix's client for Java has a string there, with the object in it.
+    let inner = serde_json::from_str(text).ok();
+    let object = inner.and_then(|inner: String| within(inner).ok());
+    object.map(Cow::Owned).ok_or_else(|| {
+        let problem = "must be an object, or a string that holds one as JSON";
+        ApiError::invalid(&["body", field], kind::TYPE, problem)
+    })
+}
+
+/// A payload that came in a string: what holds for a body holds for it.
+fn within(inner: String) -> Result<String, ApiError> {
+    let text = json::text(inner.as_bytes())?;
+    if !text.starts_with('{') {
+        return Err(json::malformed("it is no object".to_owned()));
+    }
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| json::syntax(&error))?;
+    Ok(inner)
 }
 
 /// One field as a `T`; an error says what was expected.
@@ -242,18 +261,28 @@ fn application(raw: Option<&RawValue>) -> Result<Option<AppIn>, ApiError> {
     object("application", raw)?.map(AppIn::read).transpose()
 }
 
-/// Client libraries carry a message's own headers, and a body that is not JSON, in `transformationsParams`.
-fn headers(raw: Option<&RawValue>) -> Result<BTreeMap<String, String>, ApiError> {
-    let Some(mut params) = object("transformationsParams", raw)? else {
-        return Ok(BTreeMap::new());
-    };
-    // Ignoring it would send something else than what was meant.
-    if params.contains("rawPayload") {
-        return Err(params.wrong("rawPayload", "payloads that are not JSON are not supported"));
+/// What client libraries carry in `transformationsParams`: a message's own headers, and its payload as text.
+#[derive(Debug, Default)]
+struct Params {
+    headers: BTreeMap<String, String>,
+    payload: Option<String>,
+}
+
+impl Params {
+    fn read(raw: Option<&RawValue>) -> Result<Self, ApiError> {
+        let Some(mut params) = object("transformationsParams", raw)? else {
+            return Ok(Self::default());
+        };
+        let payload = params.string("rawPayload")?.value().map(within);
+        // Ignoring what is no object would send something else than what was meant.
+        let payload = payload.transpose().map_err(|_| {
+            let problem = "must hold an object as JSON: other payloads are not supported";
+            params.wrong("rawPayload", problem)
+        })?;
+        let headers = params.string_map("headers")?.value().unwrap_or_default();
+        validate::headers(&headers).map_err(|message| params.wrong("headers", message))?;
+        Ok(Self { headers, payload })
     }
-    let headers = params.string_map("headers")?.value().unwrap_or_default();
-    validate::headers(&headers).map_err(|message| params.wrong("headers", message))?;
-    Ok(headers)
 }
 
 #[derive(Debug, Serialize)]

@@ -172,6 +172,30 @@ async fn payloads_are_kept_as_long_as_the_message_says_or_else_the_application()
 }
 
 #[tokio::test]
+async fn a_payload_in_a_string_is_taken_for_what_it_holds() {
+    let server = server().await;
+    let client = server.operator();
+    let text = r#"{"order": 1042, "name": "Zoë"}"#;
+    for body in [
+        json!({"eventType": "a", "payload": text}),
+        json!({"eventType": "a", "payload": {}, "transformationsParams": {"rawPayload": text}}),
+    ] {
+        client.post(MSGS, &body).await.is(202);
+        let sent = published(&server).await;
+        assert_eq!(sent[0].event.payload, text.as_bytes(), "{body}");
+    }
+    let deep = format!(r#"{{"a": {}{}}}"#, "[".repeat(64), "]".repeat(64));
+    for text in ["", "x", "1", "[]", r#"{"a": }"#, " {}", deep.as_str()] {
+        let body = json!({"eventType": "a", "payload": text});
+        assert_eq!(
+            client.post(MSGS, &body).await.blames(),
+            "body.payload",
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn data_is_another_word_for_payload() {
     let server = server().await;
     let client = server.operator();
@@ -199,7 +223,7 @@ async fn fields_that_are_wrong_are_named() {
         ("eventType", json!(1)),
         ("payload", json!(null)),
         ("payload", json!([])),
-        ("payload", json!("{}")),
+        ("payload", json!("[]")),
         ("eventId", json!("a b")),
         ("eventId", json!("msg_x")),
         ("eventId", json!("x".repeat(257))),
@@ -243,7 +267,7 @@ async fn fields_that_are_wrong_are_named() {
             "body.transformationsParams.headers",
         ),
         (
-            json!({"transformationsParams": {"rawPayload": "x"}}),
+            json!({"transformationsParams": {"rawPayload": "[1]"}}),
             "body.transformationsParams.rawPayload",
         ),
         (

@@ -73,8 +73,12 @@ fn implicit() -> Vec<Field> {
 }
 
 fn params() -> Kind {
-    let about = "Headers that this message adds to its requests.";
-    object(vec![may("headers", told(nullable(map(text())), about))])
+    let headers = "Headers that this message adds to its requests.";
+    let payload = "The payload as text, in place of `payload`: an object as JSON.";
+    object(vec![
+        may("headers", told(nullable(map(text())), headers)),
+        may("rawPayload", told(nullable(text()), payload)),
+    ])
 }
 
 /// A message as it is shown.
