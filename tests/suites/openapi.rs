@@ -16,6 +16,7 @@ use tokio::time::timeout;
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_headers_conformance,response_schema_conformance,unsupported_method";
 
+// One at a time: Python 3.11 mixes up threads that parse at once.
 /// It takes a minute.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -46,7 +47,7 @@ async fn whatever_is_asked_the_answer_is_as_the_document_says() {
         // It would end the token that all of this is done with.
         .args(["--exclude-path", "/api/v1/auth/logout"])
         .args(["--checks", CHECKS, "--phases", "coverage,fuzzing"])
-        .args(["--max-examples", "15", "--seed", SEED, "--workers", "2"])
+        .args(["--max-examples", "8", "--seed", SEED, "--workers", "1"])
         .args(["--request-timeout", "20", "--suppress-health-check", "all"])
         .current_dir(scratch.path())
         .stdin(Stdio::null())

@@ -10,6 +10,8 @@ local STEP = 4
 
 local records, bare, from = KEYS[1], ARGV[1] == '1', ARGV[2]
 local room = ROOM
+-- Of the members read so far: what is to be read at a time has to fit into what is left.
+local largest = 1
 
 local function without_payload(head)
   local m1, m2, m3, p1, p2 = string.byte(head, 23, 27)
@@ -30,18 +32,20 @@ end
 local function read(id, start)
   local members = {}
   repeat
-    local some = redis.call('ZRANGEBYLEX', records, start, '(' .. id .. '\255', 'LIMIT', 0, STEP)
+    local step = math.max(1, math.min(STEP, math.floor(room / largest)))
+    local some = redis.call('ZRANGEBYLEX', records, start, '(' .. id .. '\255', 'LIMIT', 0, step)
     if #some > 0 then
       start = behind(id, some[#some])
     end
     for _, member in ipairs(some) do
       room = room - #member
+      largest = math.max(largest, #member)
       if bare and string.byte(member, 21) == 16 then
         member = without_payload(member)
       end
       members[#members + 1] = member
     end
-    if #some < STEP then
+    if #some < step then
       return members, ''
     end
   until room <= 0
