@@ -8,7 +8,7 @@ use futures_util::stream;
 use http::Method;
 use serde_json::json;
 
-use crate::faults::{Fault, FaultyBroker};
+use crate::faults::{Fault, FaultyBroker, with_faulty_broker};
 use crate::support::{Server, message};
 
 #[tokio::test]
@@ -253,17 +253,7 @@ async fn every_answer_has_a_request_id() {
 
 #[tokio::test]
 async fn requests_beyond_the_limit_are_turned_away_before_they_are_read() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |config| config.max_in_flight = 1,
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) = with_faulty_broker(|config| config.max_in_flight = 1);
     server.app("shop").await;
     broker.set(Fault::Gated);
     let client = server.operator();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use postrider_api::ApiConfig;
 use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
 use postrider_core::message::{Item, MessageRecord};
 use postrider_core::name::DocumentName;
@@ -12,11 +13,13 @@ use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{
     AttemptFilter, AttemptScope, Attempted, AttemptedFilter, Broker, BrokerCapabilities,
     DeliveryLog, Depth, Destination, Document, Documents, Expect, HandOff, Leased, LogRecord,
-    MessageFilter, MessageKey, MessageKind, NewDocument, Pack, Place, PortError, Probe, Receipt,
-    Tally, Window,
+    MessageFilter, MessageKey, MessageKind, NewDocument, Pack, Place, PortError, Ports, Probe,
+    Receipt, Tally, Window,
 };
 use postrider_core::{AttemptRecord, Timestamp};
 use tokio::sync::Semaphore;
+
+use crate::support::Server;
 
 /// What happens to the next calls that publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,21 @@ fn away() -> PortError {
         part: "broker",
         cause: "a test said so".to_owned(),
     }
+}
+
+/// A server whose broker fails when a test says so, and that broker.
+pub(crate) fn with_faulty_broker(
+    configure: impl FnOnce(&mut ApiConfig),
+) -> (Server, Arc<FaultyBroker>) {
+    let mut faulty = None;
+    let tamper = |mut ports: Ports| {
+        let broker = FaultyBroker::new(ports.broker);
+        faulty = Some(Arc::clone(&broker));
+        ports.broker = broker;
+        ports
+    };
+    let server = Server::with(tamper, configure);
+    (server, faulty.unwrap())
 }
 
 pub(crate) struct FaultyBroker {

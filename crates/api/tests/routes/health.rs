@@ -1,7 +1,7 @@
 use axum::body::Body;
 use http::Method;
 
-use crate::faults::{Fault, FaultyBroker};
+use crate::faults::{Fault, with_faulty_broker};
 use crate::support::Server;
 
 #[tokio::test]
@@ -22,17 +22,7 @@ async fn says_204_while_able_to_serve_and_needs_no_token() {
 
 #[tokio::test]
 async fn says_503_while_a_port_is_out_of_reach() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |_| {},
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) = with_faulty_broker(|_| {});
     let anybody = server.client(None);
     broker.set(Fault::Unavailable);
     assert_eq!(

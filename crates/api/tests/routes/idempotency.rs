@@ -5,7 +5,7 @@ use std::time::Duration;
 use postrider_core::envelope;
 use serde_json::json;
 
-use crate::faults::{Fault, FaultyBroker};
+use crate::faults::{Fault, with_faulty_broker};
 use crate::support::{Server, message};
 
 const APPS: &str = "/api/v1/app";
@@ -129,17 +129,7 @@ async fn a_repeated_message_is_published_once_and_answered_alike() {
 
 #[tokio::test]
 async fn a_twin_waits_for_the_first_and_gets_its_answer() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |_| {},
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) = with_faulty_broker(|_| {});
     server.app("shop").await;
     broker.set(Fault::Gated);
     let client = server.operator();
@@ -170,17 +160,7 @@ async fn a_twin_waits_for_the_first_and_gets_its_answer() {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_does_not_stop_what_was_begun() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |_| {},
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) = with_faulty_broker(|_| {});
     server.app("shop").await;
     broker.set(Fault::Gated);
     let client = server.operator();
@@ -208,17 +188,7 @@ async fn a_client_that_hangs_up_does_not_stop_what_was_begun() {
 /// The outcome of a publish that nobody heard of is not known; a repetition goes on where the first one stopped.
 #[tokio::test]
 async fn a_message_of_unknown_fate_is_published_again_under_its_first_id() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |_| {},
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) = with_faulty_broker(|_| {});
     server.app("shop").await;
     let client = server.operator();
     broker.set(Fault::DoneButUnknown);

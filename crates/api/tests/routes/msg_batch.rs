@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::faults::{Fault, FaultyBroker};
+use crate::faults::{Fault, with_faulty_broker};
 use crate::support::{Client, START, Server, message};
 
 const BATCH: &str = "/api/v1/app/shop/msg-batch";
@@ -144,17 +144,7 @@ async fn a_message_with_a_key_of_its_own_is_accepted_once_wherever_it_stands() {
 
 #[tokio::test]
 async fn a_batch_of_which_nothing_can_be_accepted_is_503() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |_| {},
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) = with_faulty_broker(|_| {});
     server.app("shop").await;
     let client = server.operator();
     broker.set(Fault::Unavailable);
@@ -168,17 +158,7 @@ async fn a_batch_of_which_nothing_can_be_accepted_is_503() {
 
 #[tokio::test]
 async fn batches_count_for_as_many_messages_as_they_have() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |config| config.max_in_flight = 8,
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) = with_faulty_broker(|config| config.max_in_flight = 8);
     server.app("shop").await;
     let client = server.operator();
     broker.set(Fault::Gated);

@@ -4,24 +4,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::faults::{Fault, FaultyBroker, ShutLog};
+use crate::faults::{Fault, FaultyBroker, ShutLog, with_faulty_broker};
 use crate::support::{START, Server, message};
 
 const MSGS: &str = "/api/v1/app/shop/msg";
 
 #[tokio::test]
 async fn without_the_broker_a_message_is_503_and_its_key_free() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |_| {},
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) = with_faulty_broker(|_| {});
     server.app("shop").await;
     let client = server.operator();
     let body = json!({"eventType": "a", "eventId": "e-1", "payload": {}});
@@ -41,17 +31,8 @@ async fn without_the_broker_a_message_is_503_and_its_key_free() {
 
 #[tokio::test]
 async fn a_broker_that_does_not_confirm_in_time_is_503_and_the_reservation_stands() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |config| config.publish_timeout = Duration::from_secs(10),
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) =
+        with_faulty_broker(|config| config.publish_timeout = Duration::from_secs(10));
     server.app("shop").await;
     broker.set(Fault::Gated);
     let client = server.operator();
@@ -81,17 +62,8 @@ async fn a_broker_that_does_not_confirm_in_time_is_503_and_the_reservation_stand
 
 #[tokio::test]
 async fn a_confirm_that_comes_late_ends_the_reservation() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |config| config.publish_timeout = Duration::from_millis(1),
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) =
+        with_faulty_broker(|config| config.publish_timeout = Duration::from_millis(1));
     server.app("shop").await;
     broker.set(Fault::Gated);
     let client = server.operator();
@@ -241,17 +213,7 @@ async fn closing_does_not_wait_for_a_store_that_stays_away() {
 
 #[tokio::test]
 async fn closing_waits_for_what_a_client_has_left_behind() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |_| {},
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) = with_faulty_broker(|_| {});
     server.app("shop").await;
     broker.set(Fault::Gated);
     let client = server.operator();

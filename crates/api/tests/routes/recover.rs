@@ -10,7 +10,7 @@ use postrider_core::ports::{
 use postrider_core::{Clock, MessageId, TaskId, envelope};
 use serde_json::{Value, json};
 
-use crate::faults::{Fault, FaultyBroker, ShutLog};
+use crate::faults::{Fault, ShutLog, with_faulty_broker};
 use crate::support::{Client, START, Server};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -268,17 +268,8 @@ async fn what_is_recorded_late_does_not_hide_what_was_tried() {
 
 #[tokio::test]
 async fn an_application_has_so_many_tasks_at_a_time() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |config| config.task_interval = Duration::from_millis(10),
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) =
+        with_faulty_broker(|config| config.task_interval = Duration::from_millis(10));
     let mut scene = Scene::on(server).await;
     let client = scene.server.operator();
     let since = json!({"since": START.to_rfc3339()});
@@ -318,17 +309,8 @@ async fn a_repeated_request_is_one_task() {
 
 #[tokio::test]
 async fn a_task_that_was_interrupted_is_gone_on_with() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |config| config.task_interval = Duration::from_millis(10),
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) =
+        with_faulty_broker(|config| config.task_interval = Duration::from_millis(10));
     let scene = Scene::on(server).await;
     let id = scene.sent(DestinationStatus::Failed).await;
     scene.clear().await;
@@ -374,17 +356,8 @@ async fn spoil(server: &Server) {
 
 #[tokio::test]
 async fn one_task_of_a_kind_runs_for_an_endpoint_at_a_time() {
-    let mut faulty = None;
-    let server = Server::with(
-        |mut ports| {
-            let broker = FaultyBroker::new(ports.broker);
-            faulty = Some(broker.clone());
-            ports.broker = broker;
-            ports
-        },
-        |config| config.task_interval = Duration::from_millis(10),
-    );
-    let broker = faulty.unwrap();
+    let (server, broker) =
+        with_faulty_broker(|config| config.task_interval = Duration::from_millis(10));
     let scene = Scene::on(server).await;
     let client = scene.server.operator();
     let since = json!({"since": START.to_rfc3339()});
