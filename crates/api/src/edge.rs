@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -29,21 +30,44 @@ const MAX_REQUEST_ID: usize = 128;
 /// able to fill a disk.
 const MAX_LOGGED_PATH: usize = 1200;
 
+/// The same for what the router has found a route for.
 pub(crate) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response {
+    let template = request.extensions().get::<MatchedPath>().cloned();
+    let template = template.as_ref().map(MatchedPath::as_str);
+    around(&state, template, request, |request| next.run(request)).await
+}
+
+/// Has `work` answer a request of the route `template`, if it is one's.
+pub(crate) async fn around<F>(
+    state: &Shared,
+    template: Option<&str>,
+    request: Request,
+    work: impl FnOnce(Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response> + Send + 'static,
+{
     let begun = Instant::now();
     let method = request.method().clone();
     // Without its query string, which may hold what is nobody's business.
     let path = logged(request.uri().path()).to_owned();
-    let template = request.extensions().get::<MatchedPath>().cloned();
     let id = request_id(request.headers());
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
 
-    let mut response = admit(&state, &template, request, next)
-        .instrument(span.clone())
-        .await;
+    let mut response = match admit(state, template) {
+        Err(refused) => refused.into_response(),
+        Ok(place) => {
+            let changes = !matches!(method, Method::GET | Method::HEAD);
+            let work = placed(place, work(request)).instrument(span.clone());
+            if changes {
+                Carried(Some(work.boxed())).await
+            } else {
+                work.await
+            }
+        }
+    };
     let status = response.status();
     let took = begun.elapsed();
-    let template = template.as_ref().map(MatchedPath::as_str);
     state.metrics.answered(template, status, took);
     span.in_scope(|| {
         let (status, micros) = (status.as_u16(), took.as_micros() as u64);
@@ -58,38 +82,26 @@ pub(crate) async fn guard(State(state): State<Shared>, request: Request, next: N
     response
 }
 
-async fn admit(
-    state: &Shared,
-    template: &Option<MatchedPath>,
-    request: Request,
-    next: Next,
+/// A place among the requests in progress; health checks need none.
+fn admit(state: &Shared, template: Option<&str>) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+    if template.is_some_and(|path| path.starts_with(crate::router::HEALTH)) {
+        return Ok(None);
+    }
+    let place = state.in_flight.clone().try_acquire_owned();
+    place.map(Some).map_err(|_| ApiError::Unavailable {
+        detail: "too many requests are in progress; try again",
+        retry_after: RETRY_SOON,
+    })
+}
+
+/// Keeps the request's place until it is answered.
+async fn placed(
+    place: Option<OwnedSemaphorePermit>,
+    work: impl Future<Output = Response>,
 ) -> Response {
-    let is_health = template
-        .as_ref()
-        .is_some_and(|path| path.as_str().starts_with(crate::router::HEALTH));
-    if is_health {
-        return run(request, next).await;
-    }
-    let Ok(place) = state.in_flight.clone().try_acquire_owned() else {
-        let detail = "too many requests are in progress; try again";
-        let retry_after = RETRY_SOON;
-        return ApiError::Unavailable {
-            detail,
-            retry_after,
-        }
-        .into_response();
-    };
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        let response = run(request, next).await;
-        drop(place);
-        return response;
-    }
-    let task = async move {
-        let response = run(request, next).await;
-        drop(place);
-        response
-    };
-    Carried(Some(task.in_current_span().boxed())).await
+    let response = run(work).await;
+    drop(place);
+    response
 }
 
 /// Work that goes on in a task of its own where nobody waits for it any more.
@@ -118,8 +130,8 @@ impl Drop for Carried {
 }
 
 /// A panic is a 500 like any other. What it left half done is what a crash at that point would have left.
-async fn run(request: Request, next: Next) -> Response {
-    let outcome = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+async fn run(work: impl Future<Output = Response>) -> Response {
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
     outcome.unwrap_or_else(|_| ApiError::Internal("a handler panicked").into_response())
 }
 

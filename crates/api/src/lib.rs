@@ -5,7 +5,7 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | which routes are there? | `router`; `routes/` mirrors their URLs |
+//! | which routes are there? | `router`; `routes/` mirrors their URLs; `front` is the short way to one of them |
 //! | how does an event get accepted? | `accept`; over AMQP: `intake`, which ends there, too |
 //! | what happens around every request? | `edge` |
 //! | who may do what? | `auth`, `access`, [`tokens`] |
@@ -32,6 +32,7 @@ mod edge;
 mod error;
 mod example;
 mod expired;
+mod front;
 mod health;
 mod heard;
 mod idempotency;
@@ -61,6 +62,7 @@ use postrider_core::ports::{Intake, Ports};
 use postrider_core::registry_cache::RegistryCache;
 
 pub use config::{ApiConfig, JwtSecret};
+pub use front::Front;
 
 use state::{Shared, State};
 
@@ -105,9 +107,10 @@ impl Api {
         Self { state }
     }
 
-    /// Everything under `/api/v1`, and an answer in JSON for everything else. Routes that are added to it come first.
-    pub fn router(&self) -> axum::Router {
-        router::router(&self.state)
+    /// Everything under `/api/v1`, and an answer in JSON for everything else. Routes `beside` it come first.
+    pub fn front(&self, beside: axum::Router) -> Front {
+        let router = router::router(&self.state).merge(beside);
+        Front::new(Arc::clone(&self.state), router)
     }
 
     /// What takes messages that were published to the broker, as `POST …/msg` takes them. Whoever calls it has stopped before

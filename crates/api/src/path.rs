@@ -11,13 +11,16 @@ use postrider_core::{
 use crate::error::{ApiError, kind};
 
 /// The parameters of the path, decoded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Path(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Path {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        if let Some(known) = parts.extensions.get::<Self>() {
+            return Ok(known.clone());
+        }
         // Fails where a parameter is not UTF-8: no name is.
         let raw = RawPathParams::from_request_parts(parts, state)
             .await
@@ -36,6 +39,11 @@ enum Key<I> {
 }
 
 impl Path {
+    /// That of a request which does not come by the router.
+    pub(crate) fn of(name: &str, value: &str) -> Self {
+        Self(vec![(name.to_owned(), value.to_owned())])
+    }
+
     fn text(&self, name: &str) -> Result<&str, ApiError> {
         let found = self.0.iter().find(|(key, _)| key == name);
         found

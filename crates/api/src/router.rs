@@ -19,6 +19,8 @@ use crate::state::Shared;
 
 /// What the health checks' paths begin with: they are answered under overload, too.
 pub(crate) const HEALTH: &str = "/api/v1/health";
+/// Where messages are posted.
+pub(crate) const POSTED_MESSAGES: &str = "/api/v1/app/{app_id}/msg";
 
 #[rustfmt::skip]
 fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
@@ -67,7 +69,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret", get(endpoint_secret::get)),
         ("/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate", post(endpoint_secret::rotate)),
 
-        ("/api/v1/app/{app_id}/msg", get(msg::list).post(msg::create)),
+        (POSTED_MESSAGES, get(msg::list).post(msg::create)),
         ("/api/v1/app/{app_id}/msg-batch", post(msg_batch::create)),
         ("/api/v1/app/{app_id}/msg/precheck/active", post(precheck::active)),
         ("/api/v1/app/{app_id}/msg/{msg_id}", get(msg::get)),

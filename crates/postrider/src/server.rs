@@ -12,12 +12,15 @@
 //!
 //! Bounds on bodies belong to the routes, which know how long a body may be.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -25,6 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service;
 use tracing::{debug, warn};
 
 const HEADERS_WITHIN: Duration = Duration::from_secs(75);
@@ -32,6 +36,23 @@ const HEADER_BYTES: usize = 32 * 1024;
 const CONNECTIONS: usize = 10_000;
 /// After an error of `accept` that is not the client's, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is served: a router, or anything like one.
+pub trait Answers:
+    Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
 
 /// A listener at work.
 #[derive(Debug)]
@@ -47,14 +68,14 @@ impl Server {
     ///
     /// # Errors
     /// Where the listener has no address (any more).
-    pub fn start(listener: TcpListener, router: Router) -> io::Result<Self> {
+    pub fn start<S: Answers>(listener: TcpListener, service: S) -> io::Result<Self> {
         let server = Self {
             address: listener.local_addr()?,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
         let accept = Accept {
-            router,
+            service,
             stop: server.stop.clone(),
             tasks: server.tasks.clone(),
         };
@@ -84,13 +105,13 @@ impl Server {
     }
 }
 
-struct Accept {
-    router: Router,
+struct Accept<S> {
+    service: S,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
-impl Accept {
+impl<S: Answers> Accept<S> {
     async fn run(self, listener: TcpListener) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
@@ -112,7 +133,7 @@ impl Accept {
 
     fn serve(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(self.router.clone());
+        let service = TowerToHyperService::new(self.service.clone());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADERS_WITHIN)
@@ -159,6 +180,7 @@ fn is_the_clients(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::Router;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::Notify;

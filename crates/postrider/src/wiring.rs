@@ -136,9 +136,9 @@ impl Node {
                     config: api_config(&config, &jwt_secret),
                     metrics: &metrics.registry,
                 });
-                let router = api.router().merge(health.routes());
+                let front = api.front(health.routes());
                 let server =
-                    Server::start(listener, router).context("the API listener cannot be used")?;
+                    Server::start(listener, front).context("the API listener cannot be used")?;
                 let intaking = take_in(&config, &installation, &api);
                 Some(Ingest {
                     api,

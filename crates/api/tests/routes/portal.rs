@@ -1,10 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use http::Method;
-use postrider_api::tokens;
+use postrider_api::{Front, tokens};
 use serde_json::{Value, json};
 
 use crate::faults::CountedDocuments;
@@ -32,8 +31,8 @@ async fn logout(client: &Client) -> u16 {
 }
 
 /// Until the caller is refused there: a second is promised.
-async fn is_refused_at(client: &Client, router: &Router) {
-    let elsewhere = client.at(router);
+async fn is_refused_at(client: &Client, front: &Front) {
+    let elsewhere = client.at(front);
     let wait = async {
         while elsewhere.get(APP).await.status != 401 {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
-use postrider_api::{Api, ApiConfig, ApiParts, JwtSecret, tokens};
+use postrider_api::{Api, ApiConfig, ApiParts, Front, JwtSecret, tokens};
 use postrider_backends::embedded::{Embedded, Options};
 use postrider_core::ports::Ports;
 use postrider_core::registry_cache::RegistryCache;
@@ -42,7 +41,7 @@ impl Clock for HandClock {
 
 pub(crate) struct Server {
     pub(crate) api: Api,
-    pub(crate) router: Router,
+    pub(crate) front: Front,
     pub(crate) ports: Ports,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) metrics: prometheus::Registry,
@@ -77,7 +76,7 @@ impl Server {
             metrics: &metrics,
         });
         Self {
-            router: api.router(),
+            front: api.front(axum::Router::new()),
             api,
             ports,
             clock,
@@ -89,7 +88,7 @@ impl Server {
     }
 
     /// Another process of the same installation, with settings that were tampered with; what answers there.
-    pub(crate) fn another(&self, configure: impl FnOnce(&mut ApiConfig)) -> (Api, Router) {
+    pub(crate) fn another(&self, configure: impl FnOnce(&mut ApiConfig)) -> (Api, Front) {
         let mut config = ApiConfig::new(self.secret.clone());
         configure(&mut config);
         let api = Api::new(ApiParts {
@@ -99,8 +98,8 @@ impl Server {
             config,
             metrics: &prometheus::Registry::new(),
         });
-        let router = api.router();
-        (api, router)
+        let front = api.front(axum::Router::new());
+        (api, front)
     }
 
     /// Whoever holds an operator's token.
@@ -122,7 +121,7 @@ impl Server {
 
     pub(crate) fn client(&self, token: Option<String>) -> Client {
         Client {
-            router: self.router.clone(),
+            front: self.front.clone(),
             token,
         }
     }
@@ -160,15 +159,15 @@ pub(crate) fn message() -> Value {
 
 #[derive(Clone)]
 pub(crate) struct Client {
-    router: Router,
+    front: Front,
     token: Option<String>,
 }
 
 impl Client {
     /// The same caller, at another process.
-    pub(crate) fn at(&self, router: &Router) -> Self {
+    pub(crate) fn at(&self, front: &Front) -> Self {
         Self {
-            router: router.clone(),
+            front: front.clone(),
             token: self.token.clone(),
         }
     }
@@ -221,7 +220,7 @@ impl Client {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.body(body).unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.front.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let reply = Reply {
             status: parts.status.as_u16(),
