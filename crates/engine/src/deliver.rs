@@ -28,6 +28,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use postrider_core::attempt::{self, AttemptRecord, Disposition, Reply};
 use postrider_core::endpoint::Endpoint;
 use postrider_core::id::AttemptId;
@@ -61,6 +62,9 @@ pub(crate) const KEEP_ENDED_PAIR: Duration = Duration::from_secs(600);
 const SLOT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes one attempt and settles it.
+///
+/// What happens to few deliveries is boxed: there is a future of this for every delivery under way, and it is as large as the
+/// largest thing that it may have to wait for.
 pub(crate) async fn run(
     context: &Context,
     item: &Item,
@@ -73,7 +77,9 @@ pub(crate) async fn run(
         Admission::Go(pass) => pass,
         Admission::NotBefore(end) => {
             let until = plan::after_hanging(target.due, end, now);
-            return put_back(context, item, target, until, "suspect").await;
+            return put_back(context, item, target, until, "suspect")
+                .boxed()
+                .await;
         }
     };
     let place = async {
@@ -85,32 +91,44 @@ pub(crate) async fn run(
     let place = tokio::select! {
         biased;
         place = place => place,
-        () = context.stopping.cancelled() => return put_back(context, item, target, Until::Now, "released").await,
+        () = context.stopping.cancelled() => {
+            return put_back(context, item, target, Until::Now, "released").boxed().await;
+        }
         () = tokio::time::sleep(SLOT_PATIENCE) => {
             let pause = plan::pause(target.due, context.now());
-            return put_back(context, item, target, pause, "released").await;
+            return put_back(context, item, target, pause, "released").boxed().await;
         }
     };
     if guard != Guard::None
-        && let Err(end) = claim::claim(context, item, target, guard).await
+        && let Err(end) = claim::claim(context, item, target, guard).boxed().await
     {
         return end;
     }
     // Asked only now, because waiting for a slot takes time: nothing is sent to whom it is no longer wanted.
     let endpoint = match wanted_by(context, item, target).await {
         Ok(Standing::Go(endpoint)) => endpoint,
-        Ok(Standing::Canceled | Standing::Unknown) => return cancel(context, item, target).await,
-        Err(pause) => return release(context, item, target, pause, "released").await,
+        Ok(Standing::Canceled | Standing::Unknown) => {
+            return cancel(context, item, target).boxed().await;
+        }
+        Err(pause) => {
+            return release(context, item, target, pause, "released")
+                .boxed()
+                .await;
+        }
     };
     let begun = context.now();
     if let Err(end) = pass.begin(begun) {
         let until = plan::after_hanging(target.due, end, begun);
-        return release(context, item, target, until, "suspect").await;
+        return release(context, item, target, until, "suspect")
+            .boxed()
+            .await;
     }
     count_wait(context, item, target, begun);
     let under_way = unfinished.request(item, target, begun);
     let Some(reply) = send(context, item, &endpoint, begun).await else {
-        return release(context, item, target, Until::Now, "released").await;
+        return release(context, item, target, Until::Now, "released")
+            .boxed()
+            .await;
     };
     drop(under_way);
     pass.finish(begun, &reply);
@@ -216,9 +234,15 @@ async fn settle(context: &Context, made: &Made<'_>) -> Settled {
     let now = context.now();
     let handed_on = match next {
         Disposition::Delivered => Settled::Yes,
-        Disposition::Retry(delay) => retry(context, made, now + delay, Until::After(delay)).await,
+        Disposition::Retry(delay) => {
+            retry(context, made, now + delay, Until::After(delay))
+                .boxed()
+                .await
+        }
         Disposition::RetryExactly(delay) => {
-            retry(context, made, now + delay, Until::Exactly(now + delay)).await
+            retry(context, made, now + delay, Until::Exactly(now + delay))
+                .boxed()
+                .await
         }
         Disposition::GiveUp(reason) => {
             dead::give_up(
@@ -229,6 +253,7 @@ async fn settle(context: &Context, made: &Made<'_>) -> Settled {
                 reason,
                 &made.reply,
             )
+            .boxed()
             .await
         }
     };

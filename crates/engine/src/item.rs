@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::FutureExt as _;
 use postrider_core::application::AppSnapshot;
 use postrider_core::endpoint::Endpoint;
 use postrider_core::matching;
@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::dead;
 use crate::deliver;
 use crate::held::Unfinished;
-use crate::pack::{Settled, contained};
+use crate::pack::{self, Settled, contained};
 use crate::plan;
 use crate::recorder::Outcome;
 
@@ -77,7 +77,10 @@ pub(crate) async fn settle(
             };
             settle_targets(context, item, targets.clone(), guard, unfinished).await
         }
-        Work::Dead(note) => unfinished.end(dead::file(context, &item.event, note).await),
+        Work::Dead(note) => {
+            let filed = dead::file(context, &item.event, note).boxed().await;
+            unfinished.end(filed)
+        }
     }
 }
 
@@ -87,27 +90,33 @@ async fn targets_of(context: &Context, item: &Item, guard: Guard) -> Result<Vec<
     let now = context.now();
     if let Some(due) = event.deliver_at.filter(|due| *due > now) {
         let later = plan::again(item, Work::Match, Until::Exactly(due));
-        return Err(put_off(context, later, "scheduled").await);
+        return Err(put_off(context, later, "scheduled").boxed().await);
     }
     let app = match context.cache.app(event.app, event.registry_version).await {
         Ok(Some(app)) => app,
         Ok(None) => return Err(Settled::Yes),
-        Err(error) => return Err(unknown(context, item, &error, "registry_away").await),
+        Err(error) => {
+            return Err(unknown(context, item, &error, "registry_away")
+                .boxed()
+                .await);
+        }
     };
     if guard != Guard::None {
-        remember_event(context, item).await;
-        if let Err(error) = cancel_what_no_longer_matches(context, item, &app).await {
-            return Err(unknown(context, item, &error, "store_away").await);
+        remember_event(context, item).boxed().await;
+        let canceled = cancel_what_no_longer_matches(context, item, &app);
+        if let Err(error) = canceled.boxed().await {
+            return Err(unknown(context, item, &error, "store_away").boxed().await);
         }
     }
     let targets = plan::first_targets(event, &app, now);
     match withdrawn::is_withdrawn(&*context.ports.documents, now, event).await {
         Ok(false) => {}
-        Ok(true) => return Err(cancel_all(context, item, &targets).await),
-        Err(error) => return Err(unknown(context, item, &error, "store_away").await),
+        Ok(true) => return Err(cancel_all(context, item, &targets).boxed().await),
+        Err(error) => return Err(unknown(context, item, &error, "store_away").boxed().await),
     }
     if targets.len() > plan::CHUNK {
-        return Err(put_off_all(context, plan::chunks(item, targets), "chunk").await);
+        let chunks = plan::chunks(item, targets);
+        return Err(put_off_all(context, chunks, "chunk").boxed().await);
     }
     Ok(targets)
 }
@@ -117,7 +126,7 @@ async fn cancel_all(context: &Context, item: &Item, targets: &[Target]) -> Settl
     let each = targets
         .iter()
         .map(|target| deliver::cancel(context, item, target));
-    Settled::all(join_all(each).await.into_iter())
+    pack::each(each).await
 }
 
 /// Ingest records a message after it was accepted; if it died in between, this is the record.
@@ -191,10 +200,16 @@ async fn settle_targets(
             unfinished.end(how)
         }
     });
-    let deliveries = join_all(deliveries);
-    let put_off = async { unfinished.end(put_off_all(context, put_off, "not_yet").await) };
-    let (ends, waits) = tokio::join!(deliveries, put_off);
-    Settled::all(ends.into_iter().chain([waits]))
+    let deliveries: Vec<_> = deliveries.collect();
+    let delivered = pack::each(deliveries.into_iter());
+    if put_off.is_empty() {
+        // What is unfinished of it ends with the last of its deliveries.
+        unfinished.end(Settled::Yes);
+        return delivered.await;
+    }
+    let put_off = put_off_all(context, put_off, "not_yet").boxed();
+    let (delivered, put_off) = tokio::join!(delivered, put_off.map(|end| unfinished.end(end)));
+    delivered.and(put_off)
 }
 
 /// Whom an event is for cannot be said now: it is put off as it is, since it was to be matched.
@@ -222,5 +237,5 @@ pub(crate) async fn put_off_all(
         .handed_off
         .with_label_values(&[why])
         .inc_by(later.len() as u64);
-    crate::pack::settled(context.ports.broker.hand_off(context.now(), later).await)
+    pack::settled(context.ports.broker.hand_off(context.now(), later).await)
 }

@@ -3,8 +3,9 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
-use futures_util::future::join_all;
+use futures_util::future::ready;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use postrider_core::envelope;
 use postrider_core::message::Item;
 use postrider_core::ports::{Pack, PortError, Source};
@@ -34,45 +35,68 @@ pub(crate) enum Settled {
 }
 
 impl Settled {
-    /// How all of something ended, from how its parts did.
-    pub(crate) fn all(parts: impl Iterator<Item = Self>) -> Self {
-        parts.fold(Self::Yes, |whole, part| match (whole, part) {
+    /// How all of something ended, from how two parts of it did.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        match (self, other) {
             (Self::No, _) | (_, Self::No) => Self::No,
-            (Self::Yes, part) => part,
-            (whole, _) => whole,
-        })
+            (Self::Yes, other) => other,
+            (this, _) => this,
+        }
     }
+}
+
+/// Works on all at once. Each is polled when something has come for it alone: `join_all` would poll up to thirty for every
+/// answer that comes to one of them.
+pub(crate) fn each<F>(mut work: impl ExactSizeIterator<Item = F>) -> impl Future<Output = Settled>
+where
+    F: Future<Output = Settled>,
+{
+    if work.len() == 1
+        && let Some(only) = work.next()
+    {
+        return only.left_future();
+    }
+    let all: FuturesUnordered<F> = work.collect();
+    let settled = all.fold(Settled::Yes, |whole, part| ready(whole.and(part)));
+    settled.right_future()
 }
 
 pub(crate) async fn run(context: &Arc<Context>, pack: Pack, load: &Load) {
     match contained(settle(context, &pack, load)).await {
         _ if context.held.is_adrift(load) => {}
         Settled::Yes => context.acker.ack(pack.receipt).await,
-        Settled::No | Settled::Held => give_back(context, &pack).await,
+        Settled::No | Settled::Held => give_back(context, &pack).boxed().await,
         Settled::Apart => {}
     }
 }
 
 /// A panic ends this piece of work, not what is under way beside it: that is not to be made again.
-pub(crate) async fn contained(work: impl Future<Output = Settled>) -> Settled {
-    AssertUnwindSafe(work)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| {
+///
+/// No `async fn`: one would take twice the room of `work`, once for its argument and once for what it waits for, and there is
+/// one within the other for every event.
+pub(crate) fn contained(work: impl Future<Output = Settled>) -> impl Future<Output = Settled> {
+    let ended = AssertUnwindSafe(work).catch_unwind();
+    ended.map(|ended| {
+        ended.unwrap_or_else(|_| {
             error!("working on a delivery panicked; its pack is given back");
             Settled::No
         })
+    })
 }
 
 async fn settle(context: &Arc<Context>, pack: &Pack, load: &Load) -> Settled {
     match (pack.source, pack.earlier_deliveries) {
-        (Source::Quarantine, _) => return trial::run(context, pack).await,
-        (Source::Work, DELIVERY_LIMIT..) => return quarantine(context, pack).await,
+        (Source::Quarantine, _) => return trial::run(context, pack).boxed().await,
+        (Source::Work, DELIVERY_LIMIT..) => return quarantine(context, pack).boxed().await,
         (Source::Work, _) => {}
     }
     match envelope::decode(&pack.bytes) {
         Ok(items) => settle_items(context, pack, items, load).await,
-        Err(error) => poison::unreadable(context, &pack.bytes, &error).await,
+        Err(error) => {
+            poison::unreadable(context, &pack.bytes, &error)
+                .boxed()
+                .await
+        }
     }
 }
 
@@ -92,8 +116,8 @@ async fn settle_items(
         };
         contained(item::settle(context, item, guard, load.unfinished()))
     });
-    match Settled::all(join_all(work).await.into_iter()) {
-        Settled::Held => quarantine(context, pack).await,
+    match each(work).await {
+        Settled::Held => quarantine(context, pack).boxed().await,
         settled => settled,
     }
 }

@@ -86,6 +86,8 @@ impl HttpSender {
             .tls_backend_preconfigured(tls)
             .redirect(redirect::Policy::none())
             .no_proxy()
+            // Nothing is sent twice unless the engine says so; and no copy is made for it.
+            .retry(reqwest::retry::never().max_retries_per_request(0))
             .http1_only()
             .tcp_nodelay(true)
             .pool_max_idle_per_host(IDLE_PER_HOST)

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use postrider_core::ports::PortError;
 use prometheus::IntCounter;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -87,7 +89,11 @@ impl<T: Clone + Send + 'static> Writer<T> {
             return true;
         }
         let (stored, answer) = oneshot::channel();
-        let taken = self.entries.send(Entry { records, stored }).await.is_ok();
+        let taken = match self.entries.try_send(Entry { records, stored }) {
+            Ok(()) => true,
+            Err(TrySendError::Full(entry)) => self.entries.send(entry).boxed().await.is_ok(),
+            Err(TrySendError::Closed(_)) => false,
+        };
         taken && !self.is_behind() && answer.await.is_ok()
     }
 
@@ -249,7 +255,6 @@ const fn is_hopeless(error: &PortError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::FutureExt as _;
     use parking_lot::Mutex;
     use std::sync::Arc;
     use tokio::time::sleep;
