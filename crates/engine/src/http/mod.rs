@@ -21,8 +21,8 @@ use crate::sender::{Outgoing, Sender};
 
 pub use resolver::ResolverError;
 
-/// Idle connections kept per destination.
-const IDLE_PER_HOST: usize = 256;
+/// Idle connections kept per destination: as many as a burst may open, or each burst would open them anew.
+const IDLE_PER_HOST: usize = 1024;
 /// An idle connection is closed after this, so that a name that has moved is resolved anew.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -1,8 +1,8 @@
-//! Which items travel together, and when: group commit without a clock.
+//! Which items travel together: group commit without a clock.
 //!
 //! An item goes at once while fewer than [`OUTSTANDING`] packs of its destination are unconfirmed. What arrives meanwhile
-//! waits, and leaves together with the next confirm, or when it fills a pack: the busier a destination, the larger its packs,
-//! and nobody ever waits for company.
+//! waits, and leaves together with the next confirm, or when it fills a pack: the busier a destination, the larger its packs.
+//! Over all destinations the session has a say, too: it keeps those of a busy process back for a moment.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -30,6 +30,10 @@ const MAX_LANES: usize = 48;
 /// pack that is late holds up its own destination alone, and one that is full waits for nobody.
 const AT_ONCE: usize = 1;
 const LATE: Duration = Duration::from_millis(20);
+/// Behind a pack of so many pieces the next waits for as many, for a moment: where so much comes, fewer and larger packs leave
+/// everybody more of the processor than the wait takes. Who sends little never waits for company.
+const MANY: usize = 8;
+const MOMENT: Duration = Duration::from_millis(2);
 /// Jobs looked at before packs are formed.
 const BATCH: usize = 256;
 /// How often is looked for what no event tells.
@@ -56,11 +60,19 @@ pub(super) struct Session<'a> {
     under_way: FuturesUnordered<BoxFuture<'a, Done>>,
     /// When the packs that are under way left, the oldest first.
     left: VecDeque<Instant>,
+    gathering: Option<Gathering>,
     is_declaring: bool,
     /// Neither is to be tried in vain all the time.
     declare_again: Option<Instant>,
     open_again: Option<Instant>,
     blocked: Option<String>,
+}
+
+/// For what, and until when, pieces wait behind a pack of many.
+#[derive(Debug, Clone, Copy)]
+struct Gathering {
+    pieces: usize,
+    until: Instant,
 }
 
 /// Something that was under way has ended.
@@ -88,6 +100,7 @@ impl<'a> Session<'a> {
             lanes: 0,
             under_way: FuturesUnordered::new(),
             left: VecDeque::new(),
+            gathering: None,
             is_declaring: false,
             declare_again: None,
             open_again: None,
@@ -108,7 +121,7 @@ impl<'a> Session<'a> {
         let mut batch = Vec::with_capacity(BATCH);
         let end = loop {
             self.send();
-            let one_is_late = self.one_is_late();
+            let kept = self.kept();
             tokio::select! {
                 Some(done) = self.under_way.next() => self.done(done),
                 taken = jobs.recv_many(&mut batch, BATCH) => {
@@ -119,7 +132,7 @@ impl<'a> Session<'a> {
                 }
                 Some(event) = events.next() => self.heard(event),
                 _ = tick.tick() => self.look(),
-                () = one_is_late => {}
+                () = kept => {}
                 () = closing.cancelled() => {
                     self.finish(jobs).await;
                     break End::Closed;
@@ -151,24 +164,29 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The oldest of those packs that keep others from leaving.
-    fn in_the_way(&self) -> Option<Instant> {
+    /// Until when pieces that wait are kept from leaving.
+    fn kept_until(&self) -> Option<Instant> {
         if self.groups.has_full() {
             return None;
         }
-        let deadline = Instant::now().checked_sub(LATE)?;
+        let now = Instant::now();
+        let deadline = now.checked_sub(LATE)?;
         let late = self.left.partition_point(|left| *left <= deadline);
-        let is_full = self.left.len() - late >= AT_ONCE;
-        is_full.then(|| self.left[late])
+        if self.left.len() - late >= AT_ONCE {
+            return Some(self.left[late] + LATE);
+        }
+        let gathering = self.gathering?;
+        let is_over = gathering.until <= now || self.groups.waiting() >= gathering.pieces;
+        (!is_over).then_some(gathering.until)
     }
 
-    /// Completes when one more may leave for that reason.
-    fn one_is_late(&self) -> impl Future<Output = ()> + use<> {
+    /// Completes when they are not any more.
+    fn kept(&self) -> impl Future<Output = ()> + use<> {
         let waits = self.groups.waiting() > 0;
-        let late = self.in_the_way().filter(|_| waits).map(|left| left + LATE);
+        let until = self.kept_until().filter(|_| waits);
         async move {
-            match late {
-                Some(late) => sleep_until(late).await,
+            match until {
+                Some(until) => sleep_until(until).await,
                 None => pending().await,
             }
         }
@@ -176,7 +194,7 @@ impl<'a> Session<'a> {
 
     /// Starts whatever may start.
     fn send(&mut self) {
-        while self.groups.waiting() > 0 && self.in_the_way().is_none() {
+        while self.groups.waiting() > 0 && self.kept_until().is_none() {
             let Some(lane) = self.idle.pop() else {
                 self.open_lane();
                 return;
@@ -227,6 +245,10 @@ impl<'a> Session<'a> {
                 if let Ok(place) = self.left.binary_search(&left) {
                     self.left.remove(place);
                 }
+                self.gathering = (calls.len() >= MANY).then(|| Gathering {
+                    pieces: calls.len() * 2,
+                    until: Instant::now() + MOMENT,
+                });
                 self.landed(destination, &calls, landed);
             }
             Done::Declared(result) => {
