@@ -14,6 +14,9 @@ use tokio::time::Instant;
 
 use publisher::{Published, Publisher};
 
+/// How often is looked for what nobody tells.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// An installation that takes messages over AMQP, an application with a subscriber, and a backend.
 struct Stage {
     installation: Shared,
@@ -343,6 +346,96 @@ async fn while_the_store_is_away_messages_wait() {
     assert_eq!(stage.counted("refused").await, 0.0);
     stage.installation.redis.start_again().await;
     stage.receiver.wait_for(EVENTS + 1).await;
+    assert!(stage.backend.refused().await.is_none());
+}
+
+/// In the payload of the one.
+const DEADLY: &str = "whoever takes this ends";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_whoever_takes_it_is_set_aside_and_nothing_that_is_beside_it() {
+    const OTHERS: usize = 40;
+    /// Five until it is suspected, three on trial; each count may miss one.
+    const DEATHS: usize = 10;
+    let Stage {
+        installation: _installation,
+        settings,
+        server,
+        api,
+        receiver,
+        backend,
+        key,
+    } = Stage::open().await;
+    let app = json!({"name": "Shop", "uid": "shop"});
+    api.post("/api/v1/app", app).await;
+    let endpoint = json!({"url": receiver.url_of("shop")});
+    api.post("/api/v1/app/shop/endpoint", endpoint).await;
+    server.terminate().await;
+    for number in 0..OTHERS {
+        if number == OTHERS / 2 {
+            let deadly =
+                json!({"application": "shop", "eventType": "a", "payload": {"note": DEADLY}});
+            let deadly = Published::new(&deadly).with_key(&key).with_id("deadly");
+            backend.publish(deadly).await;
+        }
+        let message = Published::new(&order(number)).with_key(&key);
+        backend.publish(message).await;
+    }
+    let settings = settings.env("TEST_ABORT_ON", DEADLY);
+    let mut deaths = 0;
+    let (server, refused) = 'lives: loop {
+        assert!(deaths <= DEATHS, "it is never set aside");
+        let Ok(mut server) = Server::try_launch(&settings).await else {
+            deaths += 1;
+            continue;
+        };
+        loop {
+            if let Some(refused) = backend.refused().await {
+                break 'lives (server, refused);
+            }
+            if server.has_ended() {
+                deaths += 1;
+                continue 'lives;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    assert_eq!((refused.status, &*refused.code), (500, "poison"));
+    assert_eq!(refused.id.as_deref(), Some("deadly"));
+    assert!(deaths >= 3, "only trials condemn: {deaths}");
+    receiver.wait_for(OTHERS).await;
+    backend.wait_until_empty("postrider.publish").await;
+    assert!(backend.refused().await.is_none());
+    server.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarts_without_end_while_the_store_is_away_condemn_nothing() {
+    const EVENTS: usize = 20;
+    const RESTARTS: usize = 12;
+    let mut stage = Stage::open().await;
+    stage.shop("shop").await;
+    stage.installation.redis.kill().await;
+    for number in 0..EVENTS {
+        stage.publish(&order(number)).await;
+    }
+    for round in 0..RESTARTS {
+        eventually("messages to be held", || async {
+            (stage.counted("waited").await > 0.0).then_some(())
+        })
+        .await;
+        let fresh = Server::launch(&stage.settings).await;
+        let old = std::mem::replace(&mut stage.server, fresh);
+        // In order, and not.
+        if round % 2 == 0 {
+            old.terminate().await;
+        } else {
+            old.kill().await;
+        }
+    }
+    stage.installation.redis.start_again().await;
+    stage.receiver.wait_for(EVENTS).await;
+    stage.backend.wait_until_empty("postrider.publish").await;
     assert!(stage.backend.refused().await.is_none());
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use postrider_core::schedule::RetrySchedule;
 use postrider_core::target::TargetPolicy;
 
@@ -23,6 +24,10 @@ pub struct ApiConfig {
     pub max_in_flight: usize,
     /// How long the broker may take to make a message durable before the answer is "not known".
     pub publish_timeout: Duration,
+    /// How long accepting a message that came over AMQP may take, before it is put back and counted.
+    pub intake_timeout: Duration,
+    /// For tests: ends the process when a body that came over AMQP contains this.
+    pub abort_on: Option<Bytes>,
     /// Where endpoints may point.
     pub target_policy: TargetPolicy,
     /// How long a message's payload is kept where the message does not say.
@@ -54,6 +59,8 @@ impl ApiConfig {
             body_timeout: Duration::from_secs(15),
             max_in_flight: 2048,
             publish_timeout: Duration::from_secs(10),
+            intake_timeout: Duration::from_secs(60),
+            abort_on: None,
             target_policy: TargetPolicy::default(),
             payload_retention: 90 * DAY,
             event_id_retention: 3 * DAY,

@@ -30,6 +30,7 @@ pub(crate) struct Incoming {
     pub(crate) accepted: IntCounter,
     pub(crate) refused: IntCounter,
     pub(crate) waited: IntCounter,
+    pub(crate) unfinished: IntCounter,
 }
 
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl Metrics {
         let incoming = counters(
             registry,
             "postrider_amqp_messages_total",
-            "Messages taken from the queue that backends publish to: accepted (repetitions included), refused, or found to have to wait.",
+            "Messages taken from the queue that backends publish to: accepted (repetitions included), refused, found to have to wait, or given back because accepting them took too long (unfinished).",
             &["outcome"],
         );
         Self {
@@ -87,6 +88,7 @@ impl Metrics {
                 accepted: incoming.with_label_values(&["accepted"]),
                 refused: incoming.with_label_values(&["refused"]),
                 waited: incoming.with_label_values(&["waited"]),
+                unfinished: incoming.with_label_values(&["unfinished"]),
             },
             routes: templates.iter().map(|name| (*name, route(name))).collect(),
             other: route(OTHER),

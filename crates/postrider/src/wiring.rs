@@ -317,6 +317,7 @@ fn api_config(config: &Config, secret: &SecretText) -> ApiConfig {
         target_policy: config.delivery.policy.clone(),
         retry_schedule: config.delivery.schedule.clone(),
         close_grace: FOR_CLOSING / 2,
+        abort_on: abort_on().map(Into::into),
         ..ApiConfig::new(JwtSecret::new(secret.expose()))
     }
 }

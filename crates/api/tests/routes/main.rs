@@ -28,6 +28,7 @@ mod faults;
 mod fuzz;
 mod health;
 mod idempotency;
+mod intake;
 mod msg;
 mod msg_batch;
 mod operational;

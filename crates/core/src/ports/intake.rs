@@ -9,7 +9,8 @@ use bytes::Bytes;
 /// ```text
 ///  backend ──▶ queue ──▶ take ──┬─ Accepted: durable elsewhere, the queue may forget it
 ///                               ├─ Refused: set aside with the reason, then the queue may forget it
-///                               └─ Wait: nobody can tell yet; asked again later, with the same message
+///                               ├─ Wait: nobody can tell yet; asked again later, with the same message
+///                               └─ Unfinished: it comes again at once, and counts as if its holder had died
 /// ```
 ///
 /// Asking again about a message is safe as far as it names itself ([`Incoming::id`], or an event id in its body): what was
@@ -27,6 +28,9 @@ pub struct Incoming {
     /// The publisher's own name for this message.
     pub id: Option<String>,
     pub body: Bytes,
+    /// How often it was delivered before without being settled, as far as the queue knows. Whoever was killed beside it
+    /// counts, too; what had to wait in order does not.
+    pub earlier_deliveries: u32,
 }
 
 impl std::fmt::Debug for Incoming {
@@ -48,6 +52,8 @@ pub enum Taken {
     Refused(Refusal),
     /// Neither; nothing is wrong with the message.
     Wait(Why),
+    /// Taking it did not come to an end in time.
+    Unfinished,
 }
 
 /// Why a message was refused, in the words of the HTTP API.

@@ -1,6 +1,7 @@
 //! What the headers of a message say about its past.
 
 use bytes::Bytes;
+use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 
@@ -29,6 +30,12 @@ impl From<Delivery> for Fetched {
             earlier_deliveries: past.deliveries,
         }
     }
+}
+
+/// How often a message of any queue was delivered and came back by itself.
+pub(in super::super) fn earlier(properties: &BasicProperties) -> u32 {
+    let past = properties.headers().as_ref().map(Past::read);
+    past.unwrap_or_default().deliveries
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -15,7 +15,7 @@
 //! its receipts with it: what was held on it comes again, by itself. Not so where the queue was deleted: then what is held
 //! here is all there is of it (see [`rescue`]).
 
-mod delivery;
+pub(super) mod delivery;
 mod rescue;
 mod session;
 mod tags;

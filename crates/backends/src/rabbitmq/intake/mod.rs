@@ -2,10 +2,14 @@
 //!
 //! ```text
 //!  backend ──▶ postrider.publish ──prefetch──▶ take ──┬─ accepted ──▶ ack
-//!                 ▲                                   ├─ refused ──▶ postrider.publish.refused ──confirm──▶ ack
-//!                 │ 5 s                               └─ has to wait ──▶ held for some seconds, and tried again
+//!                ▲ ▲                                  ├─ refused ──▶ postrider.publish.refused ──confirm──▶ ack
+//!                │ └── at once, and counted ──────────┼─ unfinished
+//!                │ 5 s                                └─ has to wait ──▶ held for some seconds, and tried again
 //!              postrider.publish.waiting ◀──reject──────┘                (at once, where only its application is too fast)
 //! ```
+//!
+//! The queue counts how often a message was delivered and neither acknowledged nor rejected; [`Intake`] is told, and decides
+//! what that means. What was rejected because it had to wait does not count.
 //!
 //! A message is acknowledged only when it is somewhere else, on disk. Whatever ends before that (this process, its connection,
 //! the server) leaves it where it was. On a connection of its own: nothing is published on it, so no alarm of the server can
@@ -37,6 +41,7 @@ pub(super) use self::layout::{exchanges, queues};
 use self::refuse::Refusing;
 use super::CLOSE_TIMEOUT;
 use super::backoff::Backoff;
+use super::consume::delivery;
 use super::declare;
 use super::error::{is_missing, told};
 use super::link::Link;
@@ -210,6 +215,7 @@ impl Held {
         let incoming = Incoming {
             key: headers::key(&properties),
             id: id.map(ToString::to_string),
+            earlier_deliveries: delivery::earlier(&properties),
             body: Bytes::from(delivery.data),
         };
         Self {
@@ -228,9 +234,10 @@ impl Held {
             match self.desk.intake.take(self.incoming.clone()).await {
                 Taken::Accepted => return self.ack().await,
                 Taken::Refused(refusal) => return self.refuse(&refusal).await,
-                Taken::Wait(Why::Throttled) => return self.reject().await,
+                Taken::Unfinished => return self.requeue().await,
+                Taken::Wait(Why::Throttled) => return self.put_off().await,
                 Taken::Wait(Why::Unavailable) if Instant::now() >= held_until => {
-                    return self.reject().await;
+                    return self.put_off().await;
                 }
                 Taken::Wait(Why::Unavailable) => {}
             }
@@ -262,9 +269,17 @@ impl Held {
         note(acked.await);
     }
 
-    /// It comes again a little later, behind those that are there by then.
-    async fn reject(&self) {
-        let options = BasicRejectOptions { requeue: false };
+    /// It comes again a little later, behind those that are there by then; it does not count.
+    async fn put_off(&self) {
+        self.reject(BasicRejectOptions { requeue: false }).await;
+    }
+
+    /// It comes again at once, and counts like what its holder died of.
+    async fn requeue(&self) {
+        self.reject(BasicRejectOptions { requeue: true }).await;
+    }
+
+    async fn reject(&self, options: BasicRejectOptions) {
         note(self.channel.basic_reject(self.tag, options).await);
     }
 }
