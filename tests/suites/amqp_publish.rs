@@ -233,6 +233,48 @@ async fn what_cannot_be_accepted_is_set_aside_with_the_reason_and_without_the_ke
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messagepack_is_taken_as_the_json_that_says_the_same() {
+    let stage = Stage::open().await;
+    stage.shop("shop").await;
+    let published = |body: &[u8], kind: &str| {
+        let message = Published::bytes(body).with_key(&stage.key);
+        stage.backend.publish(message.with_type(kind))
+    };
+    let packed = rmp_serde::to_vec_named(&order(1)).unwrap();
+    published(&packed, "application/msgpack").await;
+    let received = stage.receiver.wait_for(1).await;
+    let payload = order(1)["payload"].to_string();
+    assert_eq!(&received[0].body[..], payload.as_bytes());
+    // The same event, said otherwise.
+    published(&packed, "application/x-msgpack").await;
+    published(order(1).to_string().as_bytes(), "application/json").await;
+    stage.taken(3).await;
+    assert_eq!(stage.counted("refused").await, 0.0);
+    let missing = rmp_serde::to_vec_named(&json!({"application": "shop", "payload": {}})).unwrap();
+    published(&missing, "application/msgpack").await;
+    let refused = stage.refused().await;
+    assert_eq!((refused.status, &*refused.code), (422, "validation"));
+    assert!(refused.detail.contains("eventType"), "{}", refused.detail);
+    assert_eq!(refused.body, missing);
+    for (body, kind, status, why) in [
+        (&packed[..], "application/json", 422, "UTF-8"),
+        (
+            order(2).to_string().as_bytes(),
+            "application/msgpack",
+            422,
+            "MessagePack",
+        ),
+        (&packed[..], "application/cbor", 415, "application/msgpack"),
+    ] {
+        published(body, kind).await;
+        let refused = stage.refused().await;
+        assert_eq!(refused.status, status, "{}", refused.detail);
+        assert!(refused.detail.contains(why), "{}", refused.detail);
+    }
+    assert_eq!(stage.receiver.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_key_opens_nothing_after_a_second() {
     let stage = Stage::open().await;
     stage.shop("shop").await;

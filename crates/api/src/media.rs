@@ -27,13 +27,24 @@ pub(crate) fn check(headers: &HeaderMap) -> Result<(), ApiError> {
         return Ok(());
     };
     let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
-    let mut parts = value.split(';').map(str::trim);
-    let kind = parts.next().unwrap_or_default();
+    check_type(
+        &value,
+        "the body must be JSON; send `content-type: application/json`",
+    )
+}
+
+/// Of a type in lower case: what stands before its parameters.
+pub(crate) fn essence(value: &str) -> &str {
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// Whether a body of this type, in lower case, may be JSON in UTF-8. What to send where it cannot be is `told`.
+pub(crate) fn check_type(value: &str, told: &'static str) -> Result<(), ApiError> {
+    let kind = essence(value);
     if !TAKEN.contains(&kind) && !kind.ends_with("+json") {
-        return Err(refused(
-            "the body must be JSON; send `content-type: application/json`",
-        ));
+        return Err(refused(told));
     }
+    let mut parts = value.split(';').skip(1).map(str::trim);
     let charset = parts.find_map(|part| part.strip_prefix("charset="));
     match charset.map(|name| name.trim_matches('"')) {
         Some(name) if !CHARSETS.contains(&name) => Err(refused(

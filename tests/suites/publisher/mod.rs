@@ -43,6 +43,11 @@ impl Published {
         self.with_header("postrider-key", key)
     }
 
+    pub(crate) fn with_type(mut self, kind: &str) -> Self {
+        self.properties = self.properties.with_content_type(kind.into());
+        self
+    }
+
     pub(crate) fn with_id(mut self, id: &str) -> Self {
         self.properties = self.properties.with_message_id(id.into());
         self

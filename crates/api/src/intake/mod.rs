@@ -4,6 +4,7 @@
 //! | over HTTP | here |
 //! |---|---|
 //! | `Authorization: Bearer` | the header `postrider-key` |
+//! | JSON | or MessagePack, which is made JSON first |
 //! | the application in the path | `application` in the body |
 //! | `idempotency-key` | the property `message-id`, where there is no event id |
 //! | 202 | acknowledged |
@@ -12,6 +13,7 @@
 //! | 429, 503 | waits |
 //! | a connection that breaks off | it comes again; where that goes on, it is tried alone: see `trial` |
 
+mod form;
 mod trial;
 
 use std::panic::AssertUnwindSafe;
@@ -142,7 +144,8 @@ async fn accept(state: &Shared, incoming: Incoming) -> Result<(), ApiError> {
     }
     let name = incoming.id.as_deref();
     idempotency::fits(name.unwrap_or_default().as_bytes(), "message-id")?;
-    let (key, mut submission) = accept::read_addressed(&incoming.body, state.now())?;
+    let body = form::json(&incoming, limit)?;
+    let (key, mut submission) = accept::read_addressed(&body, state.now())?;
     // As messages of a batch, each counts for as long as it is accepted.
     let Ok(_room) = state.batched.try_acquire() else {
         return Err(ApiError::Unavailable {

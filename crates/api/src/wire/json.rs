@@ -15,10 +15,15 @@ pub(crate) fn text(body: &[u8]) -> Result<&str, ApiError> {
         malformed(format!("the body is not UTF-8: see byte {at}"))
     })?;
     if is_too_deep(body) {
-        let message = format!("the body nests objects and arrays more than {MAX_DEPTH} deep");
-        return Err(malformed(message));
+        return Err(too_deep());
     }
     Ok(text)
+}
+
+pub(crate) fn too_deep() -> ApiError {
+    malformed(format!(
+        "the body nests objects and arrays more than {MAX_DEPTH} deep"
+    ))
 }
 
 pub(crate) fn malformed(message: String) -> ApiError {

@@ -13,6 +13,7 @@ pub(crate) mod headers;
 pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod msg_batch;
+pub(crate) mod msgpack;
 pub(crate) mod payload;
 pub(crate) mod secret;
 pub(crate) mod task;

@@ -156,3 +156,95 @@ async fn nothing_is_taken_beside_what_is_on_trial() {
     assert_eq!(trial.await, Taken::Accepted);
     assert_eq!(beside.await, Taken::Accepted);
 }
+
+#[tokio::test]
+async fn what_a_body_is_stands_in_its_properties() {
+    let stage = Stage::open(NEVER).await;
+    let text = stage.order(1, 0).body;
+    let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let packed = bytes::Bytes::from(rmp_serde::to_vec_named(&value).unwrap());
+    let cases = [
+        (&text, None, None, None),
+        (&text, Some(""), Some(""), None),
+        (
+            &text,
+            Some("application/json; charset=utf-8"),
+            Some("utf-8"),
+            None,
+        ),
+        (&text, Some("Application/Vnd.Acme+JSON"), None, None),
+        (
+            &text,
+            Some("application/octet-stream"),
+            Some("identity"),
+            None,
+        ),
+        (&packed, Some("application/msgpack"), None, None),
+        (&packed, Some("application/x-msgpack"), Some("binary"), None),
+        (&packed, Some(" Application/vnd.MsgPack ; v=1"), None, None),
+        (&packed, None, None, Some((422, "UTF-8"))),
+        (
+            &packed,
+            Some("application/json"),
+            None,
+            Some((422, "UTF-8")),
+        ),
+        (
+            &text,
+            Some("application/msgpack"),
+            None,
+            Some((422, "MessagePack")),
+        ),
+        (
+            &text,
+            Some("application/json; charset=latin1"),
+            None,
+            Some((415, "UTF-8")),
+        ),
+        (
+            &text,
+            Some("application/cbor"),
+            None,
+            Some((415, "application/msgpack")),
+        ),
+        (
+            &packed,
+            Some("application/msgpack"),
+            Some("gzip"),
+            Some((415, "content-encoding")),
+        ),
+    ];
+    for (body, kind, encoding, refused) in cases {
+        let incoming = Incoming {
+            body: body.clone(),
+            content_type: kind.map(str::to_owned),
+            content_encoding: encoding.map(str::to_owned),
+            ..stage.order(1, 0)
+        };
+        match (stage.take(&incoming).await, refused) {
+            (Taken::Accepted, None) => {}
+            (Taken::Refused(refusal), Some((status, why))) => {
+                assert_eq!(refusal.status, status, "{refusal:?}");
+                assert!(refusal.detail.contains(why), "{refusal:?}");
+            }
+            other => panic!("{kind:?}, {encoding:?}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn messagepack_may_be_no_longer_as_json() {
+    let stage = Stage::open(NEVER).await;
+    let body =
+        json!({"application": "shop", "eventType": "a", "payload": {"a": "\u{1}".repeat(600_000)}});
+    let incoming = Incoming {
+        body: rmp_serde::to_vec_named(&body).unwrap().into(),
+        content_type: Some("application/msgpack".to_owned()),
+        ..stage.order(1, 0)
+    };
+    let taken = stage.take(&incoming).await;
+    assert!(
+        matches!(&taken, Taken::Refused(refusal) if refusal.status == 413),
+        "{taken:?}"
+    );
+}

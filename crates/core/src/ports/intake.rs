@@ -28,6 +28,9 @@ pub struct Incoming {
     /// The publisher's own name for this message.
     pub id: Option<String>,
     pub body: Bytes,
+    /// What the publisher says of the body, where it does.
+    pub content_type: Option<String>,
+    pub content_encoding: Option<String>,
     /// How often it was delivered before without being settled, as far as the queue knows. Whoever was killed beside it
     /// counts, too; what had to wait in order does not.
     pub earlier_deliveries: u32,

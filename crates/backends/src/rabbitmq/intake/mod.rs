@@ -28,7 +28,7 @@ use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Consumer};
 use postrider_core::ports::{Incoming, Intake, Refusal, Taken, Why};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -211,10 +211,12 @@ struct Held {
 impl Held {
     fn new(channel: Channel, desk: Arc<Desk>, delivery: Delivery) -> Self {
         let properties = delivery.properties;
-        let id = properties.message_id().as_ref();
+        let own = |text: &Option<ShortString>| text.as_ref().map(ToString::to_string);
         let incoming = Incoming {
             key: headers::key(&properties),
-            id: id.map(ToString::to_string),
+            id: own(properties.message_id()),
+            content_type: own(properties.content_type()),
+            content_encoding: own(properties.content_encoding()),
             earlier_deliveries: delivery::earlier(&properties),
             body: Bytes::from(delivery.data),
         };
