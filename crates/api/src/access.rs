@@ -6,15 +6,16 @@
 //!
 //! | shown | is good while |
 //! |---|---|
-//! | a token | it verifies ([`crate::tokens`]), there is no document under its hash, and its application has not had all tokens of its time expired |
+//! | a token | it verifies ([`crate::tokens`]), there is no document under its hash nor under the key that it was made with, and its application has not had all tokens of its time expired |
 //! | a key | there is a document under its hash, and the one that this names |
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use postrider_core::name::DocumentName;
 use postrider_core::ports::{DocumentKind, Expect, NewDocument, Owner, Place, PortError};
-use postrider_core::{AppId, OrgId, Timestamp};
+use postrider_core::{ApiKeyId, AppId, OrgId, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::api_key;
@@ -23,6 +24,10 @@ use crate::error::ApiError;
 use crate::expired::Expired;
 use crate::state::{Shared, State};
 use crate::tokens::{Principal, Proof};
+use crate::wire::auth::MAX_PORTAL_EXPIRY;
+
+/// For how long after a key was revoked another process may have made tokens with it, clocks and all.
+const STILL_MADE: Duration = Duration::from_secs(3_600);
 
 /// A caller who may be let in.
 #[derive(Debug, Clone, Copy)]
@@ -30,10 +35,18 @@ pub(crate) struct Caller {
     pub(crate) principal: Principal,
     /// May look, and change nothing.
     pub(crate) read_only: bool,
-    /// For a key that ends by itself, when.
-    pub(crate) ends: Option<Timestamp>,
+    /// For a key, which one.
+    pub(crate) key: Option<Shown>,
     /// For a token, what it takes to revoke it.
     pub(crate) token: Option<TokenEnd>,
+}
+
+/// The key that a caller shows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    pub(crate) id: ApiKeyId,
+    /// When it ends by itself, where it does.
+    pub(crate) ends: Option<Timestamp>,
 }
 
 /// Names a token, and says when it ends by itself.
@@ -92,7 +105,7 @@ pub(crate) async fn check(state: &Shared, shown: &str) -> Result<Caller, ApiErro
     Ok(Caller {
         principal: proof.principal,
         read_only: proof.read_only,
-        ends: None,
+        key: None,
         token: Some(TokenEnd {
             hash: proof.hash,
             expires: proof.expires,
@@ -104,6 +117,10 @@ pub(crate) async fn check(state: &Shared, shown: &str) -> Result<Caller, ApiErro
 async fn end_of(state: &State, proof: &Proof) -> Result<Option<Timestamp>, PortError> {
     let place = revocations(proof.principal.org());
     let mut names = vec![name(&hex(&proof.hash))?];
+    if let Some(key) = proof.made_with {
+        names.push(name(&key.to_string())?);
+    }
+    let revoked = names.len();
     if let Principal::Consumer { app, .. } = proof.principal {
         names.push(name(&app.to_string())?);
     }
@@ -111,7 +128,7 @@ async fn end_of(state: &State, proof: &Proof) -> Result<Option<Timestamp>, PortE
     let found = documents.get_some(state.now(), place, &names).await?;
     let mut end: Option<Timestamp> = None;
     for document in found {
-        if document.name == names[0] {
+        if names[..revoked].contains(&document.name) {
             return Ok(Some(Timestamp::EPOCH));
         }
         let all: Expired =
@@ -140,7 +157,10 @@ async fn check_key(state: &Shared, shown: &str) -> Result<Caller, ApiError> {
             None => Principal::Operator { org: key.org },
         },
         read_only: key.read_only,
-        ends: key.expires_at,
+        key: Some(Shown {
+            id: key.id,
+            ends: key.expires_at,
+        }),
         token: None,
     })
 }
@@ -162,6 +182,26 @@ pub(crate) async fn revoke(
         .put(state.now(), place, document, Expect::Anything)
         .await?;
     state.heard.tokens.forget(&token.hash);
+    Ok(())
+}
+
+/// Revokes all tokens that were made with a key. It is remembered for as long as the longest of them may live.
+pub(crate) async fn revoke_made_with(
+    state: &State,
+    org: OrgId,
+    key: ApiKeyId,
+) -> Result<(), ApiError> {
+    let now = state.now();
+    let document = NewDocument {
+        name: name(&key.to_string())?,
+        until: Some(now + MAX_PORTAL_EXPIRY + STILL_MADE),
+        body: String::new(),
+    };
+    let documents = &state.ports.documents;
+    documents
+        .put(now, revocations(org), document, Expect::Anything)
+        .await?;
+    state.heard.tokens.forget_all();
     Ok(())
 }
 

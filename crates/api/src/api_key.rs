@@ -10,7 +10,7 @@ use postrider_core::ports::{DocumentKind, Expect, NewDocument, Owner, Place, Por
 use postrider_core::{ApiKeyId, AppId, OrgId, Timestamp, base62};
 use serde::{Deserialize, Serialize};
 
-use crate::access::{hash, hex, name, unreadable};
+use crate::access::{self, hash, hex, name, unreadable};
 use crate::error::ApiError;
 use crate::state::State;
 
@@ -191,11 +191,12 @@ pub(crate) async fn list(
     })
 }
 
-/// `false` where there is none.
+/// `false` where there is none. What was made with it goes first: whoever is told that it failed tries again.
 pub(crate) async fn revoke(state: &State, org: OrgId, id: ApiKeyId) -> Result<bool, ApiError> {
     let Some(key) = get(state, org, id).await? else {
         return Ok(false);
     };
+    access::revoke_made_with(state, org, id).await?;
     let (documents, now) = (&state.ports.documents, state.now());
     let own = name(&id.to_string())?;
     let was_there = documents.delete(now, keys_of(org), &own).await?;

@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use moka::sync::Cache;
-use postrider_core::{AppId, OrgId, Timestamp};
+use postrider_core::{ApiKeyId, AppId, OrgId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 use sha2::{Digest, Sha256};
@@ -99,6 +99,13 @@ struct Claims {
         default
     )]
     read_only: bool,
+    /// The API key that it was made with, and ends with. Named so that nobody else's claim is taken for it.
+    #[serde(
+        rename = "postriderKey",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
+    made_with: Option<ApiKeyId>,
 }
 
 /// A consumer's token that is handed out over the API.
@@ -107,6 +114,8 @@ pub struct Portal {
     pub org: OrgId,
     pub app: AppId,
     pub read_only: bool,
+    /// The key with which it was asked for, where it was one.
+    pub made_with: Option<ApiKeyId>,
     /// Random.
     pub id: u128,
 }
@@ -140,6 +149,7 @@ pub fn mint_portal(secret: &JwtSecret, portal: &Portal, now: Timestamp, ttl: Dur
         iat: Number::from_f64(now.as_millis() as f64 / 1000.0),
         jti: Some(format!("{:032x}", portal.id)),
         read_only: portal.read_only,
+        made_with: portal.made_with,
         ..claims(portal.app.to_string(), Some(portal.org), now, ttl)
     };
     sign(secret, &claims)
@@ -165,6 +175,7 @@ fn claims(sub: String, org: Option<OrgId>, now: Timestamp, ttl: Duration) -> Cla
         org,
         jti: None,
         read_only: false,
+        made_with: None,
     }
 }
 
@@ -197,6 +208,7 @@ fn mac(secret: &JwtSecret, signed: &[u8]) -> Hmac<Sha256> {
 pub(crate) struct Proof {
     pub(crate) principal: Principal,
     pub(crate) read_only: bool,
+    pub(crate) made_with: Option<ApiKeyId>,
     /// The beginning of time where the token does not tell.
     pub(crate) issued_at: Timestamp,
     not_before: Timestamp,
@@ -272,6 +284,7 @@ fn read(secret: &JwtSecret, token: &str, hash: [u8; 32]) -> Option<Proof> {
     Some(Proof {
         principal: principal(&claims)?,
         read_only: claims.read_only,
+        made_with: claims.made_with,
         issued_at: known(&claims.iat)?,
         not_before: known(&claims.nbf)?,
         expires: time(&claims.exp)?,
@@ -368,6 +381,7 @@ mod tests {
             org: org(),
             app: app(),
             read_only: true,
+            made_with: None,
             id: 7,
         };
         let token = mint_portal(&secret(), &portal, now, HOUR);
@@ -382,6 +396,10 @@ mod tests {
         portal.read_only = false;
         let token = mint_portal(&secret(), &portal, now, HOUR);
         assert!(!verifier.check(&token, now).unwrap().read_only);
+        portal.made_with = Some(ApiKeyId::new(now, [3; 15]));
+        let token = mint_portal(&secret(), &portal, now, HOUR);
+        let proof = verifier.check(&token, now).unwrap();
+        assert_eq!(proof.made_with, portal.made_with);
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub(crate) async fn create(
     let wanted = ApiKeyIn::read(Fields::parse(&body)?, state.now())?;
     let mut wanted = within(&state, org, wanted).await?;
     // A key that ends makes none that outlives it.
-    wanted.expires_at = [wanted.expires_at, caller.ends].into_iter().flatten().min();
+    let ends = caller.key.and_then(|key| key.ends);
+    wanted.expires_at = [wanted.expires_at, ends].into_iter().flatten().min();
     let (key, text) = api_key::create(&state, org, wanted).await?;
     let shown = ApiKeyOut::new(&key, Some(&text));
     Ok(Reply::json(StatusCode::CREATED, &shown))

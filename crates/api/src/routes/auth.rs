@@ -31,6 +31,7 @@ struct PortalOut {
 pub(crate) async fn portal(
     State(state): State<Shared>,
     Operator(org): Operator,
+    caller: Caller,
     path: Path,
     Body { bytes: body, .. }: Body,
 ) -> Answered {
@@ -40,10 +41,15 @@ pub(crate) async fn portal(
         org,
         app: app.id,
         read_only: wanted.read_only,
+        made_with: caller.key.map(|key| key.id),
         id: rand::random(),
     };
     let secret = &state.config.jwt_secret;
-    let token = tokens::mint_portal(secret, &portal, state.now(), wanted.expiry);
+    let now = state.now();
+    // A key that ends makes nothing that outlives it.
+    let ends = caller.key.and_then(|key| key.ends);
+    let left = ends.map_or(wanted.expiry, |ends| ends.since(now));
+    let token = tokens::mint_portal(secret, &portal, now, wanted.expiry.min(left));
     // Behind the `#`, where it is not sent to any server and appears in no log.
     let base = state.config.public_url.trim_end_matches('/');
     let url = format!("{base}/console/login#token={token}");

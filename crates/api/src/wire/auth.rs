@@ -11,6 +11,9 @@ use crate::validate;
 const HOUR: u64 = 3600;
 const WEEK: u64 = 7 * 24 * HOUR;
 
+/// How long a consumer's token may live.
+pub(crate) const MAX_PORTAL_EXPIRY: Duration = Duration::from_secs(WEEK);
+
 /// A wish for a consumer's token.
 #[derive(Debug)]
 pub(crate) struct PortalIn {

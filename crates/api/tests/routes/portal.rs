@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::Method;
-use postrider_api::{Front, tokens};
+use postrider_api::tokens;
 use serde_json::{Value, json};
 
+use crate::api_key::made;
 use crate::faults::CountedDocuments;
 use crate::support::{Client, START, Server};
 
@@ -28,19 +29,6 @@ async fn logout(client: &Client) -> u16 {
         .send(Method::POST, path, &[], Body::empty())
         .await
         .status
-}
-
-/// Until the caller is refused there: a second is promised.
-async fn is_refused_at(client: &Client, front: &Front) {
-    let elsewhere = client.at(front);
-    let wait = async {
-        while elsewhere.get(APP).await.status != 401 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(3), wait)
-        .await
-        .unwrap();
 }
 
 #[tokio::test]
@@ -140,13 +128,53 @@ async fn logging_out_ends_that_token_everywhere_and_no_other() {
         "authentication_failed"
     );
     assert_eq!(logout(&visitors[0]).await, 401);
-    is_refused_at(&visitors[0], &elsewhere).await;
+    visitors[0].at(&elsewhere).is_soon_refused(APP).await;
     visitors[1].get(APP).await.is(200);
     visitors[1].at(&elsewhere).get(APP).await.is(200);
     assert_eq!(logout(&server.client(None)).await, 401);
     let operator = server.operator();
     assert_eq!(logout(&operator).await, 204, "operators log out, too");
     assert_eq!(operator.get("/api/v1/app").await.status, 401);
+}
+
+/// A consumer for whom a program has asked.
+async fn visitor_by(server: &Server, program: &Client) -> Client {
+    let out = program.post(PORTAL, &json!({})).await.is(200);
+    server.client(Some(out["token"].as_str().unwrap().to_owned()))
+}
+
+#[tokio::test]
+async fn a_token_outlives_the_key_that_it_was_made_with_in_no_way() {
+    let server = Server::start();
+    server.app("shop").await;
+    let (_api, elsewhere) = server.another(|_| {});
+    let ends = START + Duration::from_secs(600);
+    let body = json!({"name": "short", "expiresAt": ends.to_rfc3339()});
+    let (_, short) = made(&server, &body).await;
+    let (leaked, by_leaked) = made(&server, &json!({"name": "leaked"})).await;
+    let (_, by_other) = made(&server, &json!({"name": "other"})).await;
+    let of_short = visitor_by(&server, &short).await;
+    let of_leaked = visitor_by(&server, &by_leaked).await;
+    let of_other = visitor_by(&server, &by_other).await;
+    let of_nobody = visitor(&server, &json!({})).await;
+    for client in [&of_short, &of_leaked, &of_other, &of_nobody] {
+        client.get(APP).await.is(200);
+        client.at(&elsewhere).get(APP).await.is(200);
+    }
+    let path = format!("/api/v1/api-key/{}", leaked["id"].as_str().unwrap());
+    server.operator().delete(&path).await.is(204);
+    assert_eq!(of_leaked.get(APP).await.fails(401), "authentication_failed");
+    of_leaked.at(&elsewhere).is_soon_refused(APP).await;
+    server.clock.pass(Duration::from_secs(599));
+    of_short.get(APP).await.is(200);
+    server.clock.pass(Duration::from_secs(1));
+    assert_eq!(of_short.get(APP).await.fails(401), "authentication_failed");
+    // To the last moment of what such a token may live.
+    server.clock.pass(Duration::from_secs(604_800 - 601));
+    for client in [&of_other, &of_nobody] {
+        client.get(APP).await.is(200);
+    }
+    assert_eq!(of_leaked.get(APP).await.fails(401), "authentication_failed");
 }
 
 #[tokio::test]
@@ -169,7 +197,7 @@ async fn expiring_all_ends_the_tokens_of_before_and_spares_those_of_after() {
     let after = visitor(&server, &json!({})).await;
     for client in [&timeless, &before] {
         assert_eq!(client.get(APP).await.fails(401), "authentication_failed");
-        is_refused_at(client, &elsewhere).await;
+        client.at(&elsewhere).is_soon_refused(APP).await;
     }
     after.get(APP).await.is(200);
     server

@@ -20,6 +20,10 @@ use tower::ServiceExt;
 use crate::documented::Asked;
 
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+/// How often is looked for what nobody tells.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// A second is promised; tests may be slow.
+const PROMISED: Duration = Duration::from_secs(3);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A clock that a test moves.
@@ -170,6 +174,17 @@ impl Client {
             front: front.clone(),
             token: self.token.clone(),
         }
+    }
+
+    /// Until the caller is let in no more: a second is promised.
+    pub(crate) async fn is_soon_refused(&self, path: &str) {
+        let wait = async {
+            while self.get(path).await.status != 401 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let refused = tokio::time::timeout(PROMISED, wait).await;
+        refused.expect("it is let in still");
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
