@@ -11,6 +11,8 @@ pub(super) struct Walk<K> {
     turned: bool,
     /// The row that it starts behind.
     pub(super) from: Option<K>,
+    /// No row is wanted from this one on.
+    ceiling: Option<K>,
     limit: usize,
 }
 
@@ -25,8 +27,24 @@ impl<K: Copy + Ord> Walk<K> {
             descending: (page.order == Order::Descending) != turned,
             turned,
             from,
+            ceiling: None,
             limit: page.limit.max(1),
         }
+    }
+
+    /// The same, where nothing is wanted from `ceiling` on: it starts there, or ends there.
+    pub(super) fn below(mut self, ceiling: Option<K>) -> Self {
+        let lower = |from: K| ceiling.map_or(from, |ceiling| from.min(ceiling));
+        if self.descending {
+            self.from = self.from.map(lower).or(ceiling);
+        }
+        self.ceiling = ceiling;
+        self
+    }
+
+    /// Whether everything that is wanted lies before this row.
+    pub(super) fn has_passed(&self, row: K) -> bool {
+        !self.descending && self.ceiling.is_some_and(|ceiling| row >= ceiling)
     }
 
     /// One row more than the page has room for tells whether rows follow.
@@ -137,6 +155,31 @@ mod tests {
             asked(Some(b"x"), true),
             "ZREVRANGEBYLEX k (abx [ab LIMIT 0 5"
         );
+    }
+
+    #[test]
+    fn a_walk_below_a_ceiling_starts_there_or_ends_there() {
+        let walk = |order, cursor| {
+            let page = Page {
+                cursor,
+                limit: 10,
+                order,
+            };
+            Walk::new(&page).below(Some(5))
+        };
+        let down = |cursor| walk(Order::Descending, cursor);
+        assert_eq!(down(Cursor::Start).from, Some(5));
+        assert_eq!(down(Cursor::After(7)).from, Some(5));
+        assert_eq!(down(Cursor::After(3)).from, Some(3));
+        assert!(!down(Cursor::Start).has_passed(9), "it comes from there");
+        for up in [
+            walk(Order::Ascending, Cursor::After(7)),
+            down(Cursor::Before(7)),
+        ] {
+            assert_eq!(up.from, Some(7));
+            assert!(up.has_passed(5) && up.has_passed(6) && !up.has_passed(4));
+        }
+        assert_eq!(walk(Order::Ascending, Cursor::Start).from, None);
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::time::Timestamp;
 ///
 /// **Derived.** The log may be shed by age or size while deliveries go on. Lists show what is there.
 ///
+/// **Times.** A record is as old as its identifier or younger, never older: whoever makes both reads a clock once, or the record's
+/// time from the identifier. So a list of what is older than a time has nothing above that time's identifiers.
+///
 /// **Paging.** Rows that are inserted while somebody pages never make a page repeat or skip a row that was
 /// there when paging began. A list by a filter that few rows pass may be left before its page is full, even empty, where that
 /// would take long; the page says behind which row it goes on.

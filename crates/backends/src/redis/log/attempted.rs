@@ -11,7 +11,7 @@ use postrider_core::time::Timestamp;
 
 use super::filter::wants_message;
 use super::found::{Found, Wanted, message_in};
-use super::lists::{Looked, ROWS, on_the_way};
+use super::lists::{Looked, ROWS, ceiling, on_the_way};
 use super::period::Period;
 use super::read::Depth;
 use super::{RedisLog, corrupt, message, trail};
@@ -33,7 +33,7 @@ impl RedisLog {
         filter: &AttemptedFilter,
         page: &Page<MessageId>,
     ) -> std::result::Result<Slice<Attempted>, PortError> {
-        let walk = Walk::new(page);
+        let walk = Walk::new(page).below(ceiling(filter.messages.before, MessageId::new));
         let from = walk.from.map(|id| id.created_at());
         let (after, before) = (filter.messages.after, filter.messages.before);
         let hours = on_the_way(self.hours(app).await?, from, walk.descending, after, before);
@@ -64,7 +64,8 @@ impl RedisLog {
             looked.cost += groups.len();
             let wanted = self.wanted(period, endpoint, filter, groups).await?;
             looked.keep(wanted, 1);
-            if !more || looked.rows.len() >= walk.wanted() {
+            let is_whole = !more || from.is_some_and(|row| walk.has_passed(row));
+            if is_whole || looked.rows.len() >= walk.wanted() {
                 return Ok(looked);
             }
             if looked.cost >= enough {

@@ -8,7 +8,7 @@ use postrider_core::ports::{MessageKind, PortError};
 use postrider_core::time::Timestamp;
 
 use super::found::Wanted;
-use super::lists::{ROWS, behind, messages, on_the_way};
+use super::lists::{ROWS, behind, ceiling, messages, on_the_way, passed};
 use super::period::Period;
 use super::{RedisLog, corrupt, message};
 use crate::redis::error::Asked;
@@ -25,7 +25,7 @@ impl RedisLog {
         times: Times,
         page: &Page<MessageId>,
     ) -> std::result::Result<Slice<MessageKind>, PortError> {
-        let walk = Walk::new(page);
+        let walk = Walk::new(page).below(ceiling(Some(times.1), MessageId::new));
         let from = walk.from.map(|id| id.created_at());
         let (after, before) = (times.0 - Duration::from_millis(1), times.1);
         let hours = self.hours(app).await?;
@@ -49,9 +49,10 @@ impl RedisLog {
             let from_key = from.as_deref();
             let command = members(keys.records(), b"", from_key, walk.descending, portion);
             let found: Vec<Vec<u8>> = self.ask(Asked::Read, &command).await?;
-            let is_whole = found.len() < portion;
             let last = found.last().map(|last| behind(last, walk.descending));
             from = last.transpose().map_err(corrupt)?;
+            let has_passed = from.as_deref().is_some_and(|last| passed(&walk, last));
+            let is_whole = found.len() < portion || has_passed;
             let found = messages(found).map_err(corrupt)?;
             rows.extend(self.kinds_of(period, times, found).await?);
             if is_whole || rows.len() >= walk.wanted() {

@@ -8,15 +8,15 @@
 //! ends.
 //!
 //! A list between two times leaves out hours that cannot have rows of that time. An hour's youngest row is known to the
-//! directory; that a row is older than its identifier happens only where clocks differ, so an hour counts from a
-//! little before its start.
+//! directory. No row is older than its identifier ([`DeliveryLog`](postrider_core::ports::DeliveryLog)), so in the hour in which the
+//! list is to begin, or to end, rows from there on are not looked at.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use postrider_core::attempt::AttemptRecord;
-use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId};
+use postrider_core::id::{AppId, AttemptId, EndpointId, MessageId, RANDOM_LEN};
 use postrider_core::message::MessageRecord;
 use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{AttemptFilter, MessageFilter, PortError};
@@ -43,8 +43,8 @@ const ENOUGH: usize = 1_000;
 const RECORD_OF_ATTEMPT: usize = 4;
 /// Members of a list by endpoint that take as long as a message.
 const MEMBERS_FOR_ONE: usize = 12;
-/// By how much clocks of those who record may differ.
-const CLOCKS_APART: Duration = Duration::from_secs(3600);
+/// What identifiers tell of their time, to this.
+const PRECISION: Duration = Duration::from_millis(4);
 
 impl RedisLog {
     pub(super) async fn list_messages(
@@ -53,7 +53,7 @@ impl RedisLog {
         filter: &MessageFilter,
         page: &Page<MessageId>,
     ) -> std::result::Result<Slice<MessageRecord>, PortError> {
-        let walk = Walk::new(page);
+        let walk = Walk::new(page).below(ceiling(filter.before, MessageId::new));
         let from = walk.from.map(|id| id.created_at());
         let hours = self.hours(app).await?;
         let hours = on_the_way(hours, from, walk.descending, filter.after, filter.before);
@@ -89,6 +89,7 @@ impl RedisLog {
             let count = found.len();
             let last = found.last().map(|last| behind(last, walk.descending));
             let last = last.transpose().map_err(corrupt)?;
+            let has_passed = last.as_deref().is_some_and(|last| passed(&walk, last));
             let found = messages(found).map_err(corrupt)?;
             let found = self.resolve_messages(period, found).await?;
             looked.cost += found.len();
@@ -96,7 +97,7 @@ impl RedisLog {
             let wanted = found.filter(|row| wants_message(filter, &row.event));
             looked.keep(wanted.collect(), 1);
             // In the middle of what a message has there is no row to go on behind; at the hour's end it is behind its last one.
-            let is_whole = count < portion;
+            let is_whole = count < portion || has_passed;
             let row = last.as_deref().and_then(|last| row_of(last, is_whole));
             looked.last = row.or(looked.last);
             if is_whole || looked.rows.len() >= walk.wanted() {
@@ -117,7 +118,7 @@ impl RedisLog {
         filter: &AttemptFilter,
         page: &Page<AttemptId>,
     ) -> std::result::Result<Slice<AttemptRecord>, PortError> {
-        let walk = Walk::new(page);
+        let walk = Walk::new(page).below(ceiling(filter.before, AttemptId::new));
         let from = walk.from.map(|id| id.created_at());
         let hours = self.hours(app).await?;
         let hours = on_the_way(hours, from, walk.descending, filter.after, filter.before);
@@ -158,7 +159,8 @@ impl RedisLog {
             }
             from = listed.last().map(|row| row.attempt);
             looked.last = from.map(|id| *id.as_bytes()).or(looked.last);
-            if listed.len() < portion || looked.rows.len() >= walk.wanted() {
+            let is_whole = listed.len() < portion || from.is_some_and(|row| walk.has_passed(row));
+            if is_whole || looked.rows.len() >= walk.wanted() {
                 return Ok(looked);
             }
             if looked.cost >= enough {
@@ -300,13 +302,30 @@ pub(super) fn on_the_way(
     let hours = hours.into_iter().filter(|(hour, younger)| {
         ahead(*hour)
             && after.is_none_or(|after| *younger > after)
-            && before.is_none_or(|before| hour.start() < before + CLOCKS_APART)
+            && before.is_none_or(|before| hour.start() < before)
     });
     let mut hours: Vec<Hour> = hours.map(|(hour, _)| hour).collect();
     if descending {
         hours.reverse();
     }
     hours
+}
+
+/// The first identifier that no row older than `before` has.
+pub(super) fn ceiling<K>(
+    before: Option<Timestamp>,
+    first: impl Fn(Timestamp, [u8; RANDOM_LEN]) -> K,
+) -> Option<K> {
+    let above = before? + PRECISION;
+    // Identifiers of later times do not exist: those of all rows are below.
+    let exists = above <= MessageId::MAX.created_at();
+    exists.then(|| first(above, [0; RANDOM_LEN]))
+}
+
+/// Whether a walk has come to its end with what [`behind`] returned.
+pub(super) fn passed(walk: &Walk<MessageId>, behind: &[u8]) -> bool {
+    let id = behind.first_chunk().copied().map(MessageId::from_bytes);
+    id.is_some_and(|id| walk.has_passed(id))
 }
 
 /// The records among members.
@@ -403,12 +422,31 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_older_lies_below_the_ceiling() {
+        for millis in [
+            1_500_000_000_000,
+            1_700_000_000_999,
+            1_700_000_000_001,
+            1_700_000_000_004,
+        ] {
+            let before = Timestamp::from_millis(millis);
+            let ceiling = ceiling(Some(before), MessageId::new).unwrap();
+            let older = before - Duration::from_millis(1);
+            assert!(MessageId::new(older, [0xff; RANDOM_LEN]) < ceiling);
+            let younger = before + 2 * PRECISION;
+            assert!(MessageId::new(younger, [0; RANDOM_LEN]) >= ceiling);
+        }
+        let never = Timestamp::from_millis(i64::MAX / 2);
+        assert_eq!(ceiling(Some(never), MessageId::new), None);
+        assert_eq!(ceiling(None, MessageId::new), None);
+    }
+
+    #[test]
     fn hours_of_other_times_are_left_out() {
         let after = on_the_way(hours(), None, false, Some(Hour(12).end()), None);
         assert_eq!(numbers(after), [13, 14]);
-        // Hour 13 begins within an hour of the bound: its clock may have been ahead.
         let before = on_the_way(hours(), None, false, None, Some(Hour(12).end()));
-        assert_eq!(numbers(before), [10, 11, 12, 13]);
+        assert_eq!(numbers(before), [10, 11, 12]);
         let mut late = hours();
         late[0].1 = Hour(14).end();
         let after = on_the_way(late, None, false, Some(Hour(13).end()), None);

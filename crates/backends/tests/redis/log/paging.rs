@@ -261,6 +261,96 @@ async fn messages_with_long_trails_are_listed_in_every_order() {
     }
 }
 
+/// However many rows there are above the time, in the same hour and in later ones: no page is spent on them.
+#[tokio::test]
+async fn a_list_of_what_is_older_than_a_time_begins_and_ends_there() {
+    const OLDER: u32 = 25;
+    let log = a_log(Kind::Single);
+    let (app, endpoint) = (an_app(), an_endpoint());
+    let (mut messages, mut attempts) = (Vec::new(), Vec::new());
+    let before = NOW + Duration::from_millis(OLDER.into());
+    let mut records = Vec::new();
+    for number in 0..2_500_u32 {
+        // Four messages share what an identifier tells of its time.
+        let at = NOW + Duration::from_millis(number.into()) + HOUR * (number / 2_000);
+        let message = a_message(app, at, noise(20));
+        let tried = delivered(&message, endpoint);
+        if let LogRecord::Attempt(attempt) = &tried[0]
+            && attempt.at < before
+        {
+            attempts.push(attempt.id);
+        }
+        if at < before {
+            messages.push(message.event.message);
+        }
+        records.extend(tried);
+        records.push(LogRecord::Message(message));
+        if records.len() >= 750 {
+            log.record(std::mem::take(&mut records)).await.unwrap();
+        }
+    }
+    log.record(records).await.unwrap();
+    messages.sort_unstable();
+    attempts.sort_unstable();
+    let older = MessageFilter {
+        before: Some(before),
+        ..MessageFilter::default()
+    };
+    let tried = AttemptFilter {
+        before: Some(before),
+        ..AttemptFilter::default()
+    };
+    let scope = AttemptScope::Endpoint(endpoint);
+    let sent = AttemptedFilter {
+        messages: older.clone(),
+        ..AttemptedFilter::default()
+    };
+    for (order, limit) in [
+        (Order::Ascending, 10),
+        (Order::Descending, 10),
+        (Order::Descending, 100),
+    ] {
+        let seen = walk(order, limit, async |page| {
+            let slice = log.messages(app, &older, page).await.unwrap();
+            let ids = slice.items.iter().map(|row| row.event.message);
+            (ids.collect(), slice.more)
+        });
+        assert_eq!(seen.await, in_order(&messages, order));
+        let seen = walk(order, limit, async |page| {
+            let slice = log.attempts(app, scope, &tried, page).await.unwrap();
+            let ids = slice.items.iter().map(|row| row.id);
+            (ids.collect(), slice.more)
+        });
+        assert_eq!(seen.await, in_order(&attempts, order));
+        let seen = walk(order, limit, async |page| {
+            let slice = log.attempted(app, endpoint, &sent, page).await.unwrap();
+            assert!(slice.stopped.is_none(), "it was left");
+            let ids = slice.items.iter().map(|row| row.message.event.message);
+            (ids.collect(), slice.more)
+        });
+        assert_eq!(seen.await, in_order(&messages, order));
+        let seen = walk(order, limit, async |page| {
+            let slice = log.kinds(app, NOW, before, page).await.unwrap();
+            (
+                slice.items.iter().map(|row| row.message).collect(),
+                slice.more,
+            )
+        });
+        assert_eq!(seen.await, in_order(&messages, order));
+    }
+    // Turned round, from above the time and from within.
+    for (from, first) in [(MessageId::MAX, 15), (messages[20], 10)] {
+        let page = Page {
+            cursor: Cursor::Before(from),
+            limit: 10,
+            order: Order::Ascending,
+        };
+        let slice = log.messages(app, &older, page).await.unwrap();
+        let ids: Vec<_> = slice.items.iter().map(|row| row.event.message).collect();
+        assert_eq!(ids, messages[first..first + 10]);
+    }
+}
+
 /// A page that few rows pass is left, and goes on where it was left: all of them come, once, in every direction.
 #[tokio::test]
 async fn a_page_that_few_rows_pass_is_left_and_goes_on() {
