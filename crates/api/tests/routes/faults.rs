@@ -63,6 +63,8 @@ pub(crate) struct FaultyBroker {
     pub(crate) gate: Semaphore,
     /// Permits are calls that have come to the gate.
     pub(crate) arrived: Semaphore,
+    /// Permits are calls that were told that it is away.
+    pub(crate) refused: Semaphore,
 }
 
 impl FaultyBroker {
@@ -72,6 +74,7 @@ impl FaultyBroker {
             fault: Mutex::new(Fault::None),
             gate: Semaphore::new(0),
             arrived: Semaphore::new(0),
+            refused: Semaphore::new(0),
         })
     }
 
@@ -83,7 +86,10 @@ impl FaultyBroker {
         let fault = *self.fault.lock();
         match fault {
             Fault::None => Ok(true),
-            Fault::Unavailable => Err(away()),
+            Fault::Unavailable => {
+                self.refused.add_permits(1);
+                Err(away())
+            }
             Fault::Full => Err(PortError::Full {
                 part: "broker",
                 cause: "a test said so".to_owned(),

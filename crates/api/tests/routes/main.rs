@@ -12,6 +12,7 @@ mod api_key;
 mod app;
 mod attempt;
 mod auth;
+mod background_task;
 mod content;
 mod dead_letter;
 mod document;

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::faults::{Fault, with_faulty_broker};
@@ -167,7 +165,7 @@ async fn batches_count_for_as_many_messages_as_they_have() {
         let (client, body) = (client.clone(), body.clone());
         under_way.push(tokio::spawn(async move { client.post(BATCH, &body).await }));
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    broker.arrived.acquire_many(8).await.unwrap().forget();
     let refused = client.post(BATCH, &body).await;
     assert_eq!(refused.fails(503), "unavailable");
     broker.set(Fault::None);
