@@ -232,6 +232,33 @@ async fn what_cannot_be_accepted_is_set_aside_with_the_reason_and_without_the_ke
     stage.receiver.wait_for(1).await;
 }
 
+/// What `docs/API.md` shows, and what stands there.
+const DOCUMENTED: &str = include_str!("publisher/documented.rs");
+const DOCUMENT: &str = include_str!("../../docs/API.md");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_document_shows_publishes_a_message() {
+    let shown: Vec<&str> = DOCUMENT
+        .split("```rust\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .filter(|code| code.contains("postrider.publish"))
+        .collect();
+    assert_eq!(shown, [DOCUMENTED], "docs/API.md shows what is tried here");
+    let stage = Stage::open().await;
+    stage.shop("acme").await;
+    let url = publisher::url(&stage.settings);
+    for _ in 0..2 {
+        let published = publisher::documented::publish(url, &stage.key).await;
+        published.unwrap();
+    }
+    let received = stage.receiver.wait_for(1).await;
+    assert_eq!(&received[0].body[..], br#"{"order":1042}"#);
+    stage.taken(2).await;
+    assert_eq!(stage.counted("refused").await, 0.0);
+    assert_eq!(stage.receiver.count(), 1, "it is one event");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messagepack_is_taken_as_the_json_that_says_the_same() {
     let stage = Stage::open().await;

@@ -1,5 +1,8 @@
 //! A backend that speaks AMQP.
 
+#[expect(unreachable_pub, reason = "as the document shows it")]
+pub(crate) mod documented;
+
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
@@ -11,6 +14,12 @@ use serde_json::Value;
 pub(crate) struct Publisher {
     _connection: Connection,
     channel: Channel,
+}
+
+/// Of the RabbitMQ that a server with these settings uses.
+pub(crate) fn url(settings: &Settings) -> &str {
+    let broker = settings.env.iter().find(|(name, _)| *name == "BROKER");
+    &broker.unwrap().1
 }
 
 /// A message on its way.
@@ -74,10 +83,9 @@ impl Refused {
 }
 
 impl Publisher {
-    /// To the RabbitMQ that a server with these settings uses; its queues are waited for.
+    /// To the server's RabbitMQ; its queues are waited for.
     pub(crate) async fn connect(settings: &Settings) -> Self {
-        let url = settings.env.iter().find(|(name, _)| *name == "BROKER");
-        let (_, url) = url.unwrap();
+        let url = url(settings);
         let connection = Connection::connect(url, ConnectionProperties::default())
             .await
             .unwrap();
