@@ -8,7 +8,7 @@ use postrider_core::ports::{Attempted, AttemptedFilter, Destination, Destination
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 
-use super::query::{MessageScan, sift};
+use super::query::{MessageScan, Records};
 use super::skew::Skew;
 use crate::embedded::columns::{Result, id, optional_time, parsed, time};
 use crate::embedded::paging::{Portion, Scan, Walk};
@@ -16,6 +16,10 @@ use crate::embedded::paging::{Portion, Scan, Walk};
 /// The columns of a message as in [`super::query`], then those of the destination.
 const ROW: &str = "m.id, m.accepted_at, m.event_type, m.details, m.app, m.event_id, m.payload_until, m.payload, \
                    d.status, d.next_attempt, d.at";
+
+/// Outer, so that a portion is a number of messages, however few of them concern the endpoint.
+const AT_ENDPOINT: &str = "FROM message m LEFT JOIN destination d \
+                           ON d.message = m.id AND d.endpoint = :endpoint AND d.app = m.app WHERE m.app = :app";
 
 /// A list of messages of an endpoint.
 #[derive(Debug)]
@@ -77,23 +81,15 @@ impl Scan for AttemptedScan {
         rows: usize,
     ) -> Result<Portion<Self::Row>> {
         let filter = &self.messages.filter;
-        let transaction = connection.unchecked_transaction()?;
-        let walk = Skew::Message.narrow(&transaction, walk, filter.after, filter.before)?;
-        let clause = walk.clause("m.id");
-        // Outer, so that a portion is a number of messages, however few of them concern the endpoint.
-        let sql = format!(
-            "SELECT {ROW} FROM message m LEFT JOIN destination d \
-             ON d.message = m.id AND d.endpoint = :endpoint AND d.app = m.app \
-             WHERE m.app = :app AND {clause}"
-        );
-        let mut statement = transaction.prepare_cached(&sql)?;
-        let values = named_params! {
-            ":app": self.messages.app.as_bytes(), ":endpoint": self.endpoint.as_bytes(), ":from": walk.from(),
-            ":until": walk.until(), ":rows": portion as i64
+        let list = Records {
+            of: Skew::Message,
+            after: filter.after,
+            before: filter.before,
+            key: "m.id",
+            select: &format!("SELECT {ROW} {AT_ENDPOINT}"),
+            values: named_params! { ":app": self.messages.app.as_bytes(), ":endpoint": self.endpoint.as_bytes() },
         };
-        sift(statement.query(values)?, portion, rows, |row| {
-            self.wanted(row)
-        })
+        list.sift(connection, walk, portion, rows, |row| self.wanted(row))
     }
 }
 
@@ -130,23 +126,15 @@ impl Scan for TallyScan {
         portion: usize,
         rows: usize,
     ) -> Result<Portion<Self::Row>> {
-        let after = self.from - Duration::from_millis(1);
-        let transaction = connection.unchecked_transaction()?;
-        let walk = Skew::Message.narrow(&transaction, walk, Some(after), Some(self.until))?;
-        let clause = walk.clause("m.id");
-        let sql = format!(
-            "SELECT m.id, m.accepted_at, d.status FROM message m LEFT JOIN destination d \
-             ON d.message = m.id AND d.endpoint = :endpoint AND d.app = m.app \
-             WHERE m.app = :app AND {clause}"
-        );
-        let mut statement = transaction.prepare_cached(&sql)?;
-        let values = named_params! {
-            ":app": self.app.as_bytes(), ":endpoint": self.endpoint.as_bytes(), ":from": walk.from(),
-            ":until": walk.until(), ":rows": portion as i64
+        let list = Records {
+            of: Skew::Message,
+            after: Some(self.from - Duration::from_millis(1)),
+            before: Some(self.until),
+            key: "m.id",
+            select: &format!("SELECT m.id, m.accepted_at, d.status {AT_ENDPOINT}"),
+            values: named_params! { ":app": self.app.as_bytes(), ":endpoint": self.endpoint.as_bytes() },
         };
-        sift(statement.query(values)?, portion, rows, |row| {
-            self.wanted(row)
-        })
+        list.sift(connection, walk, portion, rows, |row| self.wanted(row))
     }
 }
 

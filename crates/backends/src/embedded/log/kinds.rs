@@ -8,7 +8,7 @@ use postrider_core::ports::MessageKind;
 use postrider_core::time::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 
-use super::query::sift;
+use super::query::Records;
 use super::skew::Skew;
 use crate::embedded::columns::{Result, id, parsed, time};
 use crate::embedded::paging::{Portion, Scan, Walk};
@@ -44,19 +44,14 @@ impl Scan for KindScan {
         portion: usize,
         rows: usize,
     ) -> Result<Portion<Self::Row>> {
-        let after = self.from - Duration::from_millis(1);
-        let transaction = connection.unchecked_transaction()?;
-        let walk = Skew::Message.narrow(&transaction, walk, Some(after), Some(self.until))?;
-        let clause = walk.clause("id");
-        let sql = format!(
-            "SELECT id, accepted_at, event_type FROM message WHERE app = :app AND {clause}"
-        );
-        let mut statement = transaction.prepare_cached(&sql)?;
-        let values = named_params! {
-            ":app": self.app.as_bytes(), ":from": walk.from(), ":until": walk.until(), ":rows": portion as i64
+        let list = Records {
+            of: Skew::Message,
+            after: Some(self.from - Duration::from_millis(1)),
+            before: Some(self.until),
+            key: "id",
+            select: "SELECT id, accepted_at, event_type FROM message WHERE app = :app",
+            values: named_params! { ":app": self.app.as_bytes() },
         };
-        sift(statement.query(values)?, portion, rows, |row| {
-            self.wanted(row)
-        })
+        list.sift(connection, walk, portion, rows, |row| self.wanted(row))
     }
 }

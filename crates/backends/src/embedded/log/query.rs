@@ -14,7 +14,7 @@ use postrider_core::ports::{
 };
 use postrider_core::time::Timestamp;
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, Row, ToSql, named_params};
 
 use super::record::Details;
 use super::skew::Skew;
@@ -147,17 +147,15 @@ impl Scan for MessageScan {
         rows: usize,
     ) -> Result<Portion<Self::Row>> {
         let MessageFilter { after, before, .. } = self.filter;
-        let transaction = connection.unchecked_transaction()?;
-        let walk = Skew::Message.narrow(&transaction, walk, after, before)?;
-        let clause = walk.clause("id");
-        let sql = format!("SELECT {MESSAGE} FROM message WHERE app = :app AND {clause}");
-        let mut statement = transaction.prepare_cached(&sql)?;
-        let values = named_params! {
-            ":app": self.app.as_bytes(), ":from": walk.from(), ":until": walk.until(), ":rows": portion as i64
+        let list = Records {
+            of: Skew::Message,
+            after,
+            before,
+            key: "id",
+            select: &format!("SELECT {MESSAGE} FROM message WHERE app = :app"),
+            values: named_params! { ":app": self.app.as_bytes() },
         };
-        sift(statement.query(values)?, portion, rows, |row| {
-            self.wanted(row)
-        })
+        list.sift(connection, walk, portion, rows, |row| self.wanted(row))
     }
 }
 
@@ -223,20 +221,55 @@ impl Scan for AttemptScan {
             AttemptScope::Message(message) => ("message", message.as_bytes()),
         };
         let AttemptFilter { after, before, .. } = self.filter;
+        let list = Records {
+            of: Skew::Attempt,
+            after,
+            before,
+            key: "id",
+            select: &format!("SELECT {ATTEMPT} FROM attempt WHERE {column} = :of"),
+            values: named_params! { ":of": of },
+        };
+        list.sift(connection, walk, portion, rows, |row| self.wanted(row))
+    }
+}
+
+/// A list of records between two times.
+pub(super) struct Records<'a> {
+    pub(super) of: Skew,
+    pub(super) after: Option<Timestamp>,
+    pub(super) before: Option<Timestamp>,
+    /// By what it is ordered: its first column, as its statement names it.
+    pub(super) key: &'a str,
+    /// All of it, whatever the time and the place in the list; with a `WHERE`.
+    pub(super) select: &'a str,
+    pub(super) values: &'a [(&'a str, &'a dyn ToSql)],
+}
+
+impl Records<'_> {
+    /// Goes through up to `portion` rows on the walk for `rows` wanted ones.
+    pub(super) fn sift<T>(
+        &self,
+        connection: &Connection,
+        walk: &Walk,
+        portion: usize,
+        rows: usize,
+        wanted: impl Fn(&Row<'_>) -> Result<Option<T>>,
+    ) -> Result<Portion<T>> {
         let transaction = connection.unchecked_transaction()?;
-        let walk = Skew::Attempt.narrow(&transaction, walk, after, before)?;
-        let clause = walk.clause("id");
-        let sql = format!("SELECT {ATTEMPT} FROM attempt WHERE {column} = :of AND {clause}");
+        let walk = self
+            .of
+            .narrow(&transaction, walk, self.after, self.before)?;
+        let sql = format!("{} AND {}", self.select, walk.clause(self.key));
         let mut statement = transaction.prepare_cached(&sql)?;
-        let values = named_params! { ":of": of, ":from": walk.from(), ":until": walk.until(), ":rows": portion as i64 };
-        sift(statement.query(values)?, portion, rows, |row| {
-            self.wanted(row)
-        })
+        let count = i64::try_from(portion).unwrap_or(i64::MAX);
+        let place = named_params! { ":from": walk.from(), ":until": walk.until(), ":rows": count };
+        let values = [self.values, place].concat();
+        sift(statement.query(values.as_slice())?, portion, rows, wanted)
     }
 }
 
 /// Goes through up to `portion` rows for `rows` wanted ones. The key is the first column.
-pub(super) fn sift<T>(
+fn sift<T>(
     mut found: rusqlite::Rows<'_>,
     portion: usize,
     rows: usize,
