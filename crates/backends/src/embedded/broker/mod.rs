@@ -16,6 +16,8 @@
 //! | given back | as it was | number and time |
 //! | set apart | `quarantine` | number |
 
+mod filling;
+mod in_hand;
 mod ready;
 mod rows;
 mod state;
@@ -31,24 +33,22 @@ use postrider_core::envelope;
 use postrider_core::ladder;
 use postrider_core::message::Item;
 use postrider_core::ports::{
-    Broker, BrokerCapabilities, Depth, HandOff, Leased, Pack, PortError, Probe, Receipt, Source,
-    Until, Window,
+    Broker, BrokerCapabilities, Depth, HandOff, Leased, Pack, PortError, Probe, Receipt, Until,
+    Window,
 };
 use postrider_core::time::Timestamp;
 use tokio::sync::Notify;
 
+use self::in_hand::InHand;
 use self::ready::Bounds;
 use self::rows::NewRow;
-use self::state::{State, Taken};
+use self::state::State;
 use super::Options;
 use super::engine::Engine;
 use super::error::{StoreError, closed};
 
 /// A row's number; one sequence for all queues.
 type Seq = i64;
-
-/// Rows that are counted in one read.
-const COUNT_PORTION: u32 = 20_000;
 
 /// Which table a pack is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,117 +142,6 @@ impl EmbeddedBroker {
         let effect = move |last| shared.written(last, &written);
         self.engine.writer.write_then(work, effect).await
     }
-
-    /// Brings the windows to where `room` packs can be taken from them, as far as the file has them.
-    async fn fill(&self, now: i64, room: usize) -> Result<(), PortError> {
-        if !self.wants_filling(now, room) {
-            return Ok(());
-        }
-        let _alone = self.reading.lock().await;
-        self.fill_waiting(now, room).await?;
-        self.fill_ready(room).await
-    }
-
-    fn wants_filling(&self, now: i64, room: usize) -> bool {
-        let state = self.shared.state.lock();
-        state.ready.plan(room).is_some() || state.waiting.wants_reading(now, room)
-    }
-
-    async fn fill_ready(&self, room: usize) -> Result<(), PortError> {
-        let Some(plan) = self.shared.state.lock().ready.plan(room) else {
-            return Ok(());
-        };
-        let read = self
-            .engine
-            .readers
-            .read(move |connection| rows::ready(connection, plan.after));
-        let (rows, cut) = read.await?;
-        self.shared.state.lock().ready.fill(plan, rows, cut);
-        Ok(())
-    }
-
-    async fn fill_waiting(&self, now: i64, room: usize) -> Result<(), PortError> {
-        let Some(plan) = self.shared.state.lock().waiting.plan(now, room) else {
-            return Ok(());
-        };
-        let abandon = Abandon(&self.shared);
-        let read = self
-            .engine
-            .readers
-            .read(move |connection| rows::waiting(connection, plan));
-        let found = read.await?;
-        self.shared.state.lock().waiting.fill(plan, found);
-        drop(abandon);
-        Ok(())
-    }
-
-    /// Reads the packs of which only the number is known. One whose row is gone was settled meanwhile.
-    async fn read_missing(&self, taken: &mut InHand<'_>) -> Result<(), PortError> {
-        let missing = taken.where_is(|taken| taken.bytes.is_none());
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let wanted: Vec<_> = missing.iter().map(|index| taken.place(*index)).collect();
-        let read = self.engine.readers.read(move |connection| {
-            let look = |(queue, seq): &(Queue, Seq)| rows::bytes(connection, *queue, *seq);
-            wanted
-                .iter()
-                .map(look)
-                .collect::<Result<Vec<_>, StoreError>>()
-        });
-        for (index, bytes) in missing.into_iter().zip(read.await?) {
-            taken.packs[index].bytes = bytes;
-        }
-        taken.drop_the_missing();
-        Ok(())
-    }
-
-    /// Writes down that these are being delivered, where their count has to survive us.
-    async fn count(&self, taken: &mut InHand<'_>) -> Result<(), PortError> {
-        let uncounted = taken.where_is(|taken| taken.earlier.is_none());
-        if uncounted.is_empty() {
-            return Ok(());
-        }
-        let packs: Vec<Seq> = uncounted
-            .iter()
-            .map(|index| taken.packs[*index].seq)
-            .collect();
-        let counted = self
-            .engine
-            .writer
-            .write(move |connection| rows::count(connection, &packs));
-        for (index, earlier) in uncounted.into_iter().zip(counted.await?) {
-            let pack = &mut taken.packs[index];
-            pack.earlier = Some(earlier);
-            self.shared.state.lock().counted(pack.tag, earlier);
-        }
-        Ok(())
-    }
-
-    async fn count_backlog(&self) -> Result<(), PortError> {
-        let (range, read_before) = {
-            let state = self.shared.state.lock();
-            (state.ready.uncounted(), state.ready.old_read())
-        };
-        let Some((mut after, to)) = range else {
-            return Ok(());
-        };
-        let mut total = 0;
-        loop {
-            let read = self
-                .engine
-                .readers
-                .read(move |connection| rows::count_ready(connection, after, to, COUNT_PORTION));
-            let (rows, last) = read.await?;
-            total += rows;
-            match last {
-                Some(last) if rows == u64::from(COUNT_PORTION) => after = last,
-                _ => break,
-            }
-        }
-        self.shared.state.lock().ready.counted(total, read_before);
-        Ok(())
-    }
 }
 
 impl Shared {
@@ -266,89 +155,6 @@ impl Shared {
         }
         drop(state);
         self.more.notify_one();
-    }
-}
-
-/// Ends a reading of what waits, even one that was dropped in the middle.
-struct Abandon<'a>(&'a Shared);
-
-impl Drop for Abandon<'_> {
-    fn drop(&mut self) {
-        self.0.state.lock().waiting.abandon();
-    }
-}
-
-/// Packs that were taken and not yet handed over: they go back where the lease does not come to its end.
-struct InHand<'a> {
-    shared: &'a Shared,
-    packs: Vec<Taken>,
-}
-
-impl InHand<'_> {
-    fn where_is(&self, holds: impl Fn(&Taken) -> bool) -> Vec<usize> {
-        let found = self
-            .packs
-            .iter()
-            .enumerate()
-            .filter(|(_, taken)| holds(taken));
-        found.map(|(index, _)| index).collect()
-    }
-
-    fn place(&self, index: usize) -> (Queue, Seq) {
-        (self.packs[index].queue, self.packs[index].seq)
-    }
-
-    fn drop_the_missing(&mut self) {
-        let (found, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.packs)
-            .into_iter()
-            .partition(|taken| taken.bytes.is_some());
-        self.packs = found;
-        let tags: Vec<u64> = gone.iter().map(|taken| taken.tag).collect();
-        self.shared.state.lock().settled(&tags);
-    }
-
-    fn hand_over(mut self, now: i64) -> Leased {
-        let taken = std::mem::take(&mut self.packs);
-        let state = self.shared.state.lock();
-        let packs = taken
-            .into_iter()
-            .map(|taken| pack(state.receipt(&taken), taken))
-            .collect();
-        let (next_due, more) = (state.next_due(now), state.more(now));
-        drop(state);
-        if more {
-            self.shared.more.notify_one();
-        }
-        Leased { packs, next_due }
-    }
-}
-
-impl Drop for InHand<'_> {
-    fn drop(&mut self) {
-        if self.packs.is_empty() {
-            return;
-        }
-        let mut state = self.shared.state.lock();
-        self.packs
-            .drain(..)
-            .rev()
-            .for_each(|taken| state.put_back(taken));
-        drop(state);
-        self.shared.more.notify_one();
-    }
-}
-
-fn pack(receipt: Receipt, taken: Taken) -> Pack {
-    Pack {
-        receipt,
-        bytes: taken.bytes.unwrap_or_default(),
-        source: match taken.queue {
-            Queue::Ready | Queue::Waiting => Source::Work,
-            Queue::Quarantine => Source::Quarantine,
-        },
-        redelivered: taken.redelivered,
-        returned: taken.returned,
-        earlier_deliveries: taken.earlier.unwrap_or(0),
     }
 }
 
