@@ -555,3 +555,26 @@ async fn nothing_is_declared_where_it_is_not_switched_on() {
     assert!(good, "{said}");
     server.terminate().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payload_that_its_schema_does_not_allow_is_set_aside_with_the_places() {
+    let stage = Stage::open().await;
+    stage.shop("shop").await;
+    let schema = json!({"properties": {"order": {"type": "integer"}}, "required": ["order"]});
+    let kind = json!({
+        "name": "order.paid", "description": "", "schemas": {"1": schema}, "validatePayload": true,
+    });
+    stage.api.post("/api/v1/event-type", kind).await;
+    let mut wrong = order(1);
+    wrong["payload"] = json!({"order": "one"});
+    stage.publish(&wrong).await;
+    let refused = stage.refused().await;
+    assert_eq!((refused.status, &*refused.code), (422, "validation"));
+    assert_eq!(refused.body, wrong.to_string().as_bytes());
+    let detail: Value = serde_json::from_str(&refused.detail).unwrap();
+    assert_eq!(detail[0]["loc"], json!(["body", "payload", "order"]));
+    // Neither kept nor taken: the same event is accepted once it is right.
+    stage.publish(&order(1)).await;
+    let received = stage.receiver.wait_for(1).await;
+    assert_eq!(&received[0].body[..], br#"{"order":1}"#);
+}

@@ -3,6 +3,8 @@
 //! ```text
 //!  body ──read──▶ Submission          nothing but text and limits, one pass; no store, no clock but `now`
 //!                     │
+//!                  examine            the payload, where its event type validates; else two look-ups in memory
+//!                     │
 //!                  reserve            one round trip: key and event id, and the application's version
 //!         ┌───────────┼──────────────┐
 //!       done        fresh    resumed: the first try's identifier, may be a duplicate
@@ -51,6 +53,23 @@ pub(crate) struct Submission {
     /// The bytes to be signed and sent, as they came.
     payload: Bytes,
     body_hash: [u8; 16],
+    /// What is wrong with the payload by the schema of its event type. It is told once it is known that this is no repetition
+    /// of what was accepted before.
+    fault: Option<ApiError>,
+}
+
+impl Submission {
+    /// Holds the payload against the schema of its event type, where there is one that counts.
+    pub(crate) async fn examine(&mut self, state: &State, org: OrgId) -> Result<(), ApiError> {
+        let kind = &self.message.event_type;
+        self.fault = state.schemas.faults(org, kind, &self.payload).await?;
+        Ok(())
+    }
+
+    /// What was found wrong, for whoever need not look for repetitions.
+    pub(crate) fn must_be_right(&mut self) -> Result<(), ApiError> {
+        self.fault.take().map_or(Ok(()), Err)
+    }
 }
 
 /// Reads and checks a request's body.
@@ -87,6 +106,7 @@ fn checked(
         payload,
         body_hash: idempotency::body_hash(body),
         message,
+        fault: None,
     })
 }
 
@@ -95,14 +115,23 @@ pub(crate) async fn accept(
     state: &Shared,
     org: OrgId,
     app: &AppSnapshot,
-    submission: Submission,
+    mut submission: Submission,
     idempotency: &Idempotency,
 ) -> Result<Arc<Event>, ApiError> {
     let now = state.now();
-    throttle(state, &app.app, now).await?;
+    let fault = submission.fault.take();
+    if fault.is_none() {
+        throttle(state, &app.app, now).await?;
+    }
     let reservation = reservation(state, org, app, &submission, idempotency, now);
     let key = reservation.key.clone();
-    match idempotency::reserve(state, reservation).await? {
+    let admission = idempotency::reserve(state, reservation).await?;
+    // A first try that may have been published was right when it was made: it is brought to its end.
+    if let (Admission::Go { again: false, .. }, Some(fault)) = (&admission, fault) {
+        idempotency::release(state, &key).await;
+        return Err(fault);
+    }
+    match admission {
         Admission::Done(answer) => {
             // Without a key nothing says that this is a repetition: it is a second message of the same event.
             if key.key.is_none() && !idempotency.absorbs_events {

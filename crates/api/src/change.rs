@@ -7,6 +7,7 @@ use postrider_core::ports::{AppKey, EndpointKey, RegistryError};
 use postrider_core::{AppId, Application, Endpoint, EventType, EventTypeName, OrgId};
 
 use crate::error::ApiError;
+use crate::schema;
 use crate::state::State;
 
 /// After this often the record is contended beyond reason.
@@ -150,11 +151,13 @@ impl State {
         Ok(self.ports.registry.event_type(org, name).await?)
     }
 
+    /// `schemas`: where a request has them that changes what payloads are held against.
     pub(crate) async fn change_event_type(
         &self,
         org: OrgId,
         name: &EventTypeName,
         change: impl Fn(&mut EventType),
+        schemas: Option<&[&str]>,
     ) -> Result<EventType, ApiError> {
         repeat(async || {
             let mut kind = self
@@ -163,12 +166,24 @@ impl State {
                 .ok_or(ApiError::NotFound)?;
             let version = kind.version;
             change(&mut kind);
-            Ok(self
-                .ports
-                .registry
-                .put_event_type(kind, Some(version))
-                .await?)
+            if let Some(schemas) = schemas {
+                schema::storable(&kind, schemas).await?;
+            }
+            Ok(self.put_event_type(kind, Some(version)).await?)
         })
         .await
+    }
+
+    /// Stores an event type and makes this process see it.
+    pub(crate) async fn put_event_type(
+        &self,
+        kind: EventType,
+        expect: Option<u64>,
+    ) -> Result<EventType, RegistryError> {
+        let org = kind.org;
+        let stored = self.ports.registry.put_event_type(kind, expect).await;
+        // Also where it is not known what came of it.
+        self.cache.types_changed(org);
+        stored
     }
 }

@@ -39,6 +39,9 @@ pub(crate) enum ApiError {
     /// A part of the request is not what it should be; the field is named.
     #[error("{}: {}", .0.loc.join("."), .0.msg)]
     Invalid(FieldError),
+    /// A message's payload is not what the schema of its event type asks for. Never empty.
+    #[error("{}", told_together(.0))]
+    Payload(Vec<FieldError>),
     #[error("the body must have at most {limit} bytes")]
     TooLarge { limit: usize },
     /// The body is something else than JSON in UTF-8, by what its headers say.
@@ -75,6 +78,7 @@ pub(crate) mod kind {
     pub(crate) const JSON: &str = "value_error.jsondecode";
     pub(crate) const TYPE: &str = "type_error";
     pub(crate) const VALUE: &str = "value_error";
+    pub(crate) const SCHEMA: &str = "value_error.jsonschema";
 }
 
 impl ApiError {
@@ -115,7 +119,7 @@ impl ApiError {
             Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Invalid(_) | Self::Payload(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Port(error) if is_passing(error) => StatusCode::SERVICE_UNAVAILABLE,
@@ -133,7 +137,7 @@ impl ApiError {
             Self::BodyTimeout => "request_timeout",
             Self::TooLarge { .. } => "payload_too_large",
             Self::UnsupportedMedia { .. } => "unsupported_media_type",
-            Self::Invalid(_) => "validation",
+            Self::Invalid(_) | Self::Payload(_) => "validation",
             Self::RateLimited { .. } => "rate_limited",
             Self::Unavailable { .. } => "unavailable",
             Self::Port(error) if is_passing(error) => "unavailable",
@@ -174,14 +178,16 @@ impl ApiError {
     /// The body of the answer, for a part of a request: `place` tells which part of the body.
     pub(crate) fn told_of(&self, place: &[&str]) -> serde_json::Value {
         self.log();
-        let told = match self {
-            Self::Invalid(field) => {
-                let mut field = field.clone();
-                let place = place.iter().map(|part| (*part).to_owned());
-                drop(field.loc.splice(1..1, place));
-                serde_json::to_value(ValidationOut { detail: [&field] })
+        let told = match self.fields() {
+            Some(fields) => {
+                let mut fields = fields.to_vec();
+                for field in &mut fields {
+                    let place = place.iter().map(|part| (*part).to_owned());
+                    drop(field.loc.splice(1..1, place));
+                }
+                serde_json::to_value(ValidationOut { detail: &fields })
             }
-            _ => serde_json::to_value(ErrorOut {
+            None => serde_json::to_value(ErrorOut {
                 code: self.code(),
                 detail: self.detail(),
             }),
@@ -195,15 +201,23 @@ impl ApiError {
         if self.retry_after().is_some() {
             return None;
         }
-        let detail = match self {
-            Self::Invalid(field) => serde_json::to_string(&[field]).unwrap_or_default(),
-            _ => self.detail(),
-        };
+        let fields = self.fields();
+        let fields = fields.map(|fields| serde_json::to_string(fields).unwrap_or_default());
+        let detail = fields.unwrap_or_else(|| self.detail());
         Some(Refusal {
             status: self.status().as_u16(),
             code: self.code(),
             detail,
         })
+    }
+
+    /// What is told of a request whose parts are not what they should be.
+    fn fields(&self) -> Option<&[FieldError]> {
+        match self {
+            Self::Invalid(field) => Some(std::slice::from_ref(field)),
+            Self::Payload(fields) => Some(fields),
+            _ => None,
+        }
     }
 
     fn log(&self) {
@@ -216,6 +230,13 @@ impl ApiError {
             _ => {}
         }
     }
+}
+
+fn told_together(fields: &[FieldError]) -> String {
+    let told = fields
+        .iter()
+        .map(|field| format!("{}: {}", field.loc.join("."), field.msg));
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// Whether waiting may help.
@@ -249,16 +270,16 @@ struct ErrorOut {
 
 #[derive(Serialize)]
 struct ValidationOut<'a> {
-    detail: [&'a FieldError; 1],
+    detail: &'a [FieldError],
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.log();
         let status = self.status();
-        let reply = match &self {
-            Self::Invalid(field) => Reply::json(status, &ValidationOut { detail: [field] }),
-            _ => Reply::json(
+        let reply = match self.fields() {
+            Some(detail) => Reply::json(status, &ValidationOut { detail }),
+            None => Reply::json(
                 status,
                 &ErrorOut {
                     code: self.code(),

@@ -5,6 +5,8 @@ use std::cmp::Ordering;
 use postrider_core::Event;
 use serde_json::{Map, Value};
 
+use crate::schema;
+
 /// The event type that exists everywhere, for trying an endpoint out.
 pub(crate) const PING: &str = "svix.ping";
 const PING_PAYLOAD: &str = r#"{"success":true}"#;
@@ -25,7 +27,7 @@ pub(crate) fn built_in(event_type: &str) -> Option<&'static str> {
 /// could be sent.
 pub(crate) fn of_schemas(schemas: &str) -> Option<String> {
     let schemas: Map<String, Value> = serde_json::from_str(schemas).ok()?;
-    let (_, newest) = schemas.iter().max_by(|a, b| versions(a.0, b.0))?;
+    let (_, newest) = schema::newest(&schemas)?;
     let first = newest.get("examples").and_then(|examples| examples.get(0));
     let example = first
         .or_else(|| newest.get("example"))
@@ -33,13 +35,10 @@ pub(crate) fn of_schemas(schemas: &str) -> Option<String> {
     example.is_object().then(|| example.to_string())
 }
 
-/// Versions are numbers by custom, and texts to us.
+/// Versions are numbers by custom, and texts to us: what is no number is older than what is one.
 pub(crate) fn versions(a: &str, b: &str) -> Ordering {
     let number = |text: &str| text.trim_start_matches('v').parse::<u64>().ok();
-    match (number(a), number(b)) {
-        (Some(a), Some(b)) => a.cmp(&b),
-        _ => a.cmp(b),
-    }
+    (number(a), a).cmp(&(number(b), b))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! | what goes on after its request was answered? | `tasks` |
 //! | what does the client read when something fails? | `error` |
 //! | why does a repeated POST not happen twice? | `idempotency` |
+//! | when is a payload held against a schema? | `schema` |
 //! | what is on the wire? | `wire/` |
 //! | how is all that told to programs? | `document/` |
 //!
@@ -49,6 +50,7 @@ mod reply;
 mod resend;
 mod router;
 mod routes;
+mod schema;
 mod state;
 mod tasks;
 pub mod tokens;

@@ -14,6 +14,7 @@ use crate::counting::Counting;
 use crate::health::Health;
 use crate::heard::Heard;
 use crate::metrics::Metrics;
+use crate::schema::Schemas;
 use crate::tasks::Tasks;
 use crate::tokens::TokenVerifier;
 
@@ -27,6 +28,7 @@ pub(crate) struct State {
     pub(crate) config: ApiConfig,
     pub(crate) tokens: TokenVerifier,
     pub(crate) heard: Heard,
+    pub(crate) schemas: Arc<Schemas>,
     pub(crate) tasks: Tasks,
     pub(crate) metrics: Metrics,
     pub(crate) batches: Batches,
@@ -45,7 +47,10 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(parts: ApiParts<'_>) -> Self {
         let metrics = Metrics::new(parts.metrics, &crate::router::templates());
+        let registry = Arc::clone(&parts.ports.registry);
+        let schemas = Schemas::new(registry, Arc::clone(&parts.cache));
         Self {
+            schemas: Arc::new(schemas),
             batches: Batches::start(&parts.ports, &parts.clock, &parts.config, &metrics),
             tokens: TokenVerifier::new(parts.config.jwt_secret.clone()),
             in_flight: Arc::new(Semaphore::new(parts.config.max_in_flight)),

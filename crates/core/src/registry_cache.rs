@@ -4,6 +4,9 @@
 //! was accepted at a newer version, and a look-up by a uid that the snapshot does not carry (any more). A notice
 //! that arrives while a snapshot is being read leaves a *floor* behind, so that the older snapshot is not kept; a
 //! notice that anything may have changed begins another *generation*, and what was read in the one before is not kept.
+//!
+//! Event types are not kept here. Whoever keeps something that was made of those of an organisation keeps the
+//! [`TypesState`] that it was made in beside it, and asks whether that still stands: two look-ups in memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +31,17 @@ pub struct RegistryCache {
     apps: Cache<AppId, Cached>,
     names: Cache<(OrgId, Uid), AppId>,
     floors: Cache<AppId, u64>,
+    /// The last change of an organisation's event types, as counted here.
+    types: Cache<OrgId, u64>,
+    types_changes: AtomicU64,
     generation: AtomicU64,
+}
+
+/// What is known of changes of an organisation's event types: between two that are equal there was none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TypesState {
+    generation: u64,
+    change: Option<u64>,
 }
 
 /// A snapshot, and the generation in which it was asked for.
@@ -60,6 +73,8 @@ impl RegistryCache {
                 .build(),
             names: Cache::new(CAPACITY_NAMES),
             floors: Cache::new(CAPACITY_NAMES),
+            types: Cache::new(CAPACITY_NAMES),
+            types_changes: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         }
     }
@@ -182,8 +197,27 @@ impl RegistryCache {
         self.apps.invalidate(&id);
     }
 
+    /// What is known of an organisation's event types: to be asked for before they are read.
+    #[must_use]
+    pub fn types_state(&self, org: OrgId) -> TypesState {
+        TypesState {
+            generation: self.generation.load(Ordering::Acquire),
+            change: self.types.get(&org),
+        }
+    }
+
+    /// Makes whatever was made of an organisation's event types old: call it after a change of one's own.
+    pub fn types_changed(&self, org: OrgId) {
+        let change = self.types_changes.fetch_add(1, Ordering::AcqRel);
+        self.types.insert(org, change);
+    }
+
     /// Takes note of what has changed.
     pub fn apply(&self, changes: &Changes) {
+        changes
+            .types
+            .iter()
+            .for_each(|org| self.types_changed(*org));
         match &changes.apps {
             Some(apps) => apps
                 .iter()

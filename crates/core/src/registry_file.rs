@@ -164,6 +164,7 @@ mod tests {
             archived: false,
             deprecated: true,
             schemas: Some("{}".to_owned()),
+            validate_payload: true,
             feature_flags: vec!["beta".to_owned()],
             group_name: None,
             created_at: samples::NOW,
@@ -211,8 +212,11 @@ mod tests {
             r#"{"format":"postrider-registry","version":1,"product":"postrider 0.1.0"}"#
         );
         let text = r#"{"kind":"endpoint","id":"ep_0aZzq9yQDxYiRyxFSpJUs0mNvYq","app":"app_0aZzq9yQDxYiRyxFSpJUs0mNvYq","uid":null,"url":"https://a.example","description":"","event_types":["order.paid"],"channels":null,"disabled":false,"metadata":{},"headers":{"authorization":"Bearer 1"},"throttle_rate":null,"secrets":[{"key":"whsec_x","expires_at":null}],"created_at":1,"updated_at":2,"created_version":3,"era":0,"of_a_later_release":[1]}"#;
+        let before = r#"{"kind":"event_type","org":"org_0aZzq9yQDxYiRyxFSpJUs0mNvYq","name":"order.paid","description":"","archived":false,"deprecated":false,"schemas":null,"feature_flags":[],"group_name":null,"created_at":1,"updated_at":2,"version":3}"#;
         let mut reader = RegistryFileReader::default();
         reader.line(&lines[0]).unwrap();
+        let record = reader.line(before).unwrap();
+        assert!(matches!(record, Some(RegistryRecord::EventType(kind)) if !kind.validate_payload));
         let record = reader.line(text).unwrap();
         assert!(matches!(record, Some(RegistryRecord::Endpoint(endpoint))
             if endpoint.secrets[0].key.expose() == "whsec_x" && endpoint.created_version == 3));

@@ -15,10 +15,14 @@ use crate::idempotency::{self, Idempotency};
 use crate::path::Path;
 use crate::query::Query;
 use crate::reply::Reply;
+use crate::schema;
 use crate::state::{self, Shared};
 use crate::tokens::Principal;
 use crate::wire::event_type::{EventTypeIn, EventTypeOut, EventTypePatch};
 use crate::wire::fields::Fields;
+
+/// Where a request has its schemas.
+const SCHEMAS: [&str; 2] = ["body", "schemas"];
 
 pub(crate) async fn list(
     State(state): State<Shared>,
@@ -96,7 +100,8 @@ async fn insert(
     wanted: &EventTypeIn,
 ) -> Result<EventType, Miss> {
     let kind = wanted.clone().create(org, name.clone(), state.now());
-    match state.ports.registry.put_event_type(kind, None).await {
+    schema::storable(&kind, &SCHEMAS).await?;
+    match state.put_event_type(kind, None).await {
         Ok(stored) => Ok(stored),
         Err(RegistryError::Exists) => Err(Miss::Again),
         Err(error) => Err(error.into()),
@@ -110,12 +115,8 @@ async fn replace(
 ) -> Result<EventType, Miss> {
     let version = kind.version;
     wanted.clone().replace(&mut kind, state.now());
-    let stored = state
-        .ports
-        .registry
-        .put_event_type(kind, Some(version))
-        .await?;
-    Ok(stored)
+    schema::storable(&kind, &SCHEMAS).await?;
+    Ok(state.put_event_type(kind, Some(version)).await?)
 }
 
 pub(crate) async fn get(State(state): State<Shared>, principal: Principal, path: Path) -> Answered {
@@ -156,9 +157,11 @@ pub(crate) async fn patch(
 ) -> Answered {
     let patch = EventTypePatch::read(Fields::parse(&body)?)?;
     let now = state.now();
-    let changed = state
-        .change_event_type(org, &path.event_type()?, |kind| patch.apply(kind, now))
-        .await?;
+    let (name, change) = (path.event_type()?, |kind: &mut EventType| {
+        patch.apply(kind, now);
+    });
+    let schemas = patch.concerns_schemas().then_some(&SCHEMAS[..]);
+    let changed = state.change_event_type(org, &name, change, schemas).await?;
     Ok(show(StatusCode::OK, &changed))
 }
 
@@ -176,10 +179,12 @@ pub(crate) async fn delete(
             kind.archived = true;
             kind.updated_at = now;
         };
-        state.change_event_type(org, &name, archive).await?;
+        state.change_event_type(org, &name, archive, None).await?;
         return Ok(Reply::no_content());
     }
-    if state.ports.registry.delete_event_type(org, &name).await? {
+    let deleted = state.ports.registry.delete_event_type(org, &name).await;
+    state.cache.types_changed(org);
+    if deleted? {
         Ok(Reply::no_content())
     } else {
         Err(ApiError::NotFound)

@@ -16,6 +16,7 @@ use crate::error::ApiError;
 use crate::example::versions;
 use crate::openapi::{self, Described};
 use crate::reply::Reply;
+use crate::schema;
 use crate::state::{self, Shared};
 use crate::wire::event_type_import::{ImportIn, ImportOut};
 use crate::wire::fields::Fields;
@@ -23,7 +24,7 @@ use crate::wire::fields::Fields;
 /// Event types that are looked through at a time.
 const PORTION: usize = 250;
 
-/// Versions of a schema that an event type keeps: the newest.
+/// Versions of a schema that an event type keeps, as far as there is room: the newest.
 const MAX_VERSIONS: usize = 50;
 
 /// Repeating it changes nothing that was changed.
@@ -69,11 +70,12 @@ async fn put(
         let Some(kind) = change(found.as_ref())? else {
             return Ok(None);
         };
+        schema::storable(&kind, &["body", "spec", name.as_str()]).await?;
         if dry_run {
             return Ok(Some(kind));
         }
         let expect = found.map(|found| found.version);
-        match state.ports.registry.put_event_type(kind, expect).await {
+        match state.put_event_type(kind, expect).await {
             Ok(stored) => Ok(Some(stored)),
             Err(RegistryError::Exists) => Err(Miss::Again),
             Err(error) => Err(error.into()),
@@ -91,6 +93,7 @@ fn created(org: OrgId, name: &EventTypeName, described: &Described, now: Timesta
         archived: false,
         deprecated: described.deprecated,
         schemas: schema.map(|schema| serde_json::json!({"1": schema}).to_string()),
+        validate_payload: false,
         feature_flags: described.feature_flags.clone(),
         group_name: described.group_name.clone(),
         created_at: now,
@@ -130,18 +133,20 @@ fn with_schema(schemas: Option<&str>, schema: &Value) -> Result<Option<String>, 
     let read =
         read.map_err(|_| ApiError::Internal("the schemas of an event type are unreadable"))?;
     let mut all: Map<String, Value> = read.unwrap_or_default();
-    let newest = all.iter().max_by(|a, b| versions(a.0, b.0));
-    if newest.is_some_and(|(_, newest)| newest == schema) {
+    if schema::newest(&all).is_some_and(|(_, newest)| newest == schema) {
         return Ok(schemas.map(str::to_owned));
     }
     let numbers = all.keys().filter_map(|text| text.parse::<u64>().ok());
     let next = numbers.max().unwrap_or(0).saturating_add(1);
     all.insert(next.to_string(), schema.clone());
-    while all.len() > MAX_VERSIONS {
+    loop {
+        let text = serde_json::to_string(&all).unwrap_or_default();
+        if all.len() == 1 || (all.len() <= MAX_VERSIONS && text.len() <= schema::MAX_BYTES) {
+            return Ok(Some(text));
+        }
         let oldest = all.keys().min_by(|a, b| versions(a, b)).cloned();
         oldest.and_then(|oldest| all.remove(&oldest));
     }
-    Ok(Some(Value::Object(all).to_string()))
 }
 
 fn archived(kind: &EventType, now: Timestamp) -> Option<EventType> {

@@ -67,19 +67,21 @@ async fn submit(
     accept::accept(state, org, &app, submission, idempotency).await
 }
 
-/// The application that a message is for; created where the body says how.
+/// The application that a message is for; created where the body says how. What is wrong with the payload is noted.
 pub(crate) async fn target(
     state: &state::State,
     org: OrgId,
     key: &AppKey,
     submission: &mut Submission,
 ) -> Result<Arc<AppSnapshot>, ApiError> {
+    submission.examine(state, org).await?;
     let wanted = submission.message.application.take();
     let found = state.cache.resolve(org, key).await?;
     if let Some(wanted) = wanted {
         let own = found.as_ref().and_then(|found| found.app.uid.clone());
         must_name(wanted.uid.as_ref(), key, own.as_ref())?;
         if found.is_none() {
+            submission.must_be_right()?;
             create_implicitly(state, org, wanted).await?;
             let created = state.cache.resolve(org, key).await?;
             return created.ok_or(ApiError::NotFound);

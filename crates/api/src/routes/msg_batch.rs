@@ -94,7 +94,7 @@ async fn submit(
 ) -> Result<Arc<Event>, ApiError> {
     let own = msg_batch::own_key(&message)?;
     let idempotency = idempotency.of_message(app.app.id, own, place);
-    let submission = accept::read(&message, state.now())?;
+    let mut submission = accept::read(&message, state.now())?;
     if submission.message.application.is_some() {
         let problem = "cannot be given in a batch";
         return Err(ApiError::body_value("application", problem));
@@ -106,5 +106,6 @@ async fn submit(
             retry_after: RETRY_SOON,
         });
     };
+    submission.examine(state, org).await?;
     accept::accept(state, org, app, submission, &idempotency).await
 }

@@ -16,6 +16,7 @@ pub(crate) struct EventTypeIn {
     archived: bool,
     deprecated: bool,
     schemas: Option<String>,
+    validate_payload: bool,
     feature_flags: Vec<String>,
     group_name: Option<String>,
 }
@@ -35,6 +36,7 @@ impl EventTypeIn {
             archived: fields.flag("archived")?.value().unwrap_or(false),
             deprecated: fields.flag("deprecated")?.value().unwrap_or(false),
             schemas: fields.object_of_objects("schemas")?.value(),
+            validate_payload: fields.flag("validatePayload")?.value().unwrap_or(false),
             feature_flags: feature_flags(fields)?.value().unwrap_or_default(),
             group_name: fields.checked("groupName", validate::feature_flag)?.value(),
         })
@@ -48,6 +50,7 @@ impl EventTypeIn {
             archived: self.archived,
             deprecated: self.deprecated,
             schemas: self.schemas,
+            validate_payload: self.validate_payload,
             feature_flags: self.feature_flags,
             group_name: self.group_name,
             created_at: now,
@@ -72,6 +75,7 @@ pub(crate) struct EventTypePatch {
     archived: Option<bool>,
     deprecated: Option<bool>,
     schemas: Given<String>,
+    validate_payload: Option<bool>,
     feature_flags: Given<Vec<String>>,
     group_name: Given<String>,
 }
@@ -84,9 +88,15 @@ impl EventTypePatch {
             archived: fields.flag("archived")?.value(),
             deprecated: fields.flag("deprecated")?.value(),
             schemas: fields.object_of_objects("schemas")?,
+            validate_payload: fields.flag("validatePayload")?.value(),
             feature_flags: feature_flags(fields)?,
             group_name: fields.checked("groupName", validate::feature_flag)?,
         })
+    }
+
+    /// Whether what it makes of an event type is to be looked at.
+    pub(crate) fn concerns_schemas(&self) -> bool {
+        self.schemas != Given::Absent || self.validate_payload.is_some()
     }
 
     pub(crate) fn apply(&self, kind: &mut EventType, now: Timestamp) {
@@ -97,6 +107,7 @@ impl EventTypePatch {
         kind.archived = patch.archived.unwrap_or(kind.archived);
         kind.deprecated = patch.deprecated.unwrap_or(kind.deprecated);
         patch.schemas.patch(&mut kind.schemas);
+        kind.validate_payload = patch.validate_payload.unwrap_or(kind.validate_payload);
         patch.group_name.patch(&mut kind.group_name);
         match patch.feature_flags {
             Given::Absent => {}
@@ -124,6 +135,9 @@ pub(crate) struct EventTypeOut<'a> {
     archived: bool,
     deprecated: bool,
     schemas: Option<&'a RawValue>,
+    /// Absent where it is not used: older clients for Go refuse fields that they do not know.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    validate_payload: bool,
     feature_flag: Option<&'a str>,
     feature_flags: &'a [String],
     group_name: Option<&'a str>,
@@ -142,6 +156,7 @@ impl<'a> EventTypeOut<'a> {
             archived: kind.archived,
             deprecated: kind.deprecated,
             schemas: schemas.and_then(|text| serde_json::from_str(text).ok()),
+            validate_payload: kind.validate_payload,
             feature_flag: kind.feature_flags.first().map(String::as_str),
             feature_flags: &kind.feature_flags,
             group_name: kind.group_name.as_deref(),

@@ -41,3 +41,4 @@ mod recover;
 mod send_example;
 mod support;
 mod usage;
+mod validation;

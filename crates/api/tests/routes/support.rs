@@ -106,6 +106,20 @@ impl Server {
         (api, front)
     }
 
+    /// Another process of the same installation, and its cache, which nobody tells of changes but the test.
+    pub(crate) fn another_with_cache(&self) -> (Arc<RegistryCache>, Api, Router) {
+        let cache = Arc::new(RegistryCache::new(Arc::clone(&self.ports.registry)));
+        let api = Api::new(ApiParts {
+            cache: Arc::clone(&cache),
+            ports: self.ports.clone(),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            config: ApiConfig::new(self.secret.clone()),
+            metrics: &prometheus::Registry::new(),
+        });
+        let router = api.router();
+        (cache, api, router)
+    }
+
     /// Whoever holds an operator's token.
     pub(crate) fn operator(&self) -> Client {
         self.operator_of(self.org)

@@ -55,7 +55,9 @@ pub use limits::{
     Answer, BreakerRecord, BreakerState, Claim, IdempotencyKey, Limits, Partition, RateGrant,
     RateRequest, Reservation, ReservationKey, Reserved, Settlement, TrialEnd, TrialKey,
 };
-pub use registry::{AppKey, Changes, Cursor as ChangeCursor, EndpointKey, Registry, RegistryError};
+pub use registry::{
+    AppKey, Changes, Cursor as ChangeCursor, EndpointKey, Registry, RegistryError, ValidatingTypes,
+};
 pub use transfer::{ExportCursor, Exported, Imported, RegistryRecord};
 
 /// Why a port could not do what it was asked to.

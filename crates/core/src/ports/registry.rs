@@ -101,12 +101,17 @@ pub trait Registry: Probe {
     /// Removes it altogether; archiving is a change of the record. `false` where there was none.
     async fn delete_event_type(&self, org: OrgId, name: &EventTypeName) -> Result<bool, PortError>;
 
+    /// The event types of an organisation whose messages are held against a schema ([`EventType::validates`]). Others may be
+    /// among them; none is missing.
+    async fn validating_types(&self, org: OrgId) -> Result<ValidatingTypes, PortError>;
+
     /// Where the stream of changes stands now: read it before filling a cache.
     async fn cursor(&self) -> Result<Cursor, PortError>;
 
-    /// Completes once an application has changed (or was deleted) after `since`, within a second of the change even where
-    /// notices are lost, and tells which. Changes may be told twice, and applications that did not change may
-    /// be among them; none is missed.
+    /// Completes once an application or an event type has changed (or was deleted) after `since`, within a second of the
+    /// change even where notices are lost, and tells which. Changes may be told twice, and what did not change may
+    /// be among them; no change of an application is missed. That of an event type may be where its writer died, or is of an
+    /// older release; [`ValidatingTypes::mark`] shows it.
     async fn changed(&self, since: Cursor) -> Result<Changes, PortError>;
 
     /// Somebody waits for an application to reach a version that it has not: one that was lost, if it does not come.
@@ -139,6 +144,16 @@ pub struct Changes {
     /// Applications and the version that each has reached. `None`: too many to tell, or the stream was cut;
     /// anything may have changed.
     pub apps: Option<Vec<(AppId, u64)>>,
+    /// Organisations whose event types have changed. Says nothing where `apps` is `None`.
+    pub types: Vec<OrgId>,
+}
+
+/// Which event types of an organisation hold messages against a schema.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ValidatingTypes {
+    /// Is another one after every change of an event type of the organisation, and may be another one without.
+    pub mark: u64,
+    pub names: Vec<EventTypeName>,
 }
 
 /// How an application is named in a path: by identifier or by the operator's own.

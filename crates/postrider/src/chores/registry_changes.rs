@@ -43,6 +43,7 @@ impl RegistryChanges {
             None => Changes {
                 cursor: self.ports.registry.cursor().await?,
                 apps: None,
+                types: Vec::new(),
             },
         };
         self.cache.apply(&changes);

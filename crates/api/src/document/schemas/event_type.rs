@@ -23,6 +23,14 @@ fn versions() -> Kind {
     told(nullable(map(any_object())), "JSON Schemas by version.")
 }
 
+/// An addition of ours.
+fn validates(flag: Kind) -> Kind {
+    told(
+        nullable(flag),
+        "Whether a message of this type is accepted only where its payload is valid by the newest schema.",
+    )
+}
+
 fn flags() -> Vec<Field> {
     vec![
         may("featureFlags", nullable(list(name()))),
@@ -37,6 +45,7 @@ fn settings() -> Vec<Field> {
         may("archived", nullable(flag_or(false))),
         may("deprecated", nullable(flag_or(false))),
         may("schemas", versions()),
+        may("validatePayload", validates(flag_or(false))),
     ];
     settings.extend(flags());
     settings
@@ -48,6 +57,7 @@ fn event_type_patch() -> Kind {
         may("archived", nullable(flag())),
         may("deprecated", nullable(flag())),
         may("schemas", versions()),
+        may("validatePayload", validates(flag())),
     ];
     fields([settings, flags()])
 }
@@ -59,6 +69,10 @@ fn event_type_out() -> Kind {
         must("archived", flag()),
         must("deprecated", flag()),
         must("schemas", versions()),
+        may(
+            "validatePayload",
+            told(flag(), "Only where it is switched on."),
+        ),
         must("featureFlags", list(name())),
         must("featureFlag", nullable(name())),
         must("groupName", nullable(name())),

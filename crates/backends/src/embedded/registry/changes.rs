@@ -1,9 +1,9 @@
-//! The latest changes of applications, for those who keep copies.
+//! The latest changes, for those who keep copies.
 
 use std::collections::VecDeque;
 
 use parking_lot::{Mutex, MutexGuard};
-use postrider_core::id::AppId;
+use postrider_core::id::{AppId, OrgId};
 use postrider_core::ports::{ChangeCursor, Changes};
 use tokio::sync::watch;
 
@@ -17,11 +17,19 @@ pub(super) struct ChangeRing {
     latest: watch::Sender<u64>,
 }
 
+/// What has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    App(AppId),
+    /// The event types of an organisation.
+    Types(OrgId),
+}
+
 #[derive(Debug)]
 struct Ring {
     /// Changes after this one are all here.
     complete_from: u64,
-    changes: VecDeque<(u64, AppId)>,
+    changes: VecDeque<(u64, Subject)>,
 }
 
 impl ChangeRing {
@@ -41,9 +49,9 @@ impl ChangeRing {
     }
 
     /// Must be called in the order of versions.
-    pub(super) fn push(&self, app: AppId, version: u64) {
+    pub(super) fn push(&self, subject: Subject, version: u64) {
         let mut ring = self.ring.lock();
-        ring.changes.push_back((version, app));
+        ring.changes.push_back((version, subject));
         if ring.changes.len() > CAPACITY
             && let Some((forgotten, _)) = ring.changes.pop_front()
         {
@@ -82,17 +90,24 @@ impl Ring {
             return Changes {
                 cursor: ChangeCursor(latest),
                 apps: None,
+                types: Vec::new(),
             };
         }
         let new = self
             .changes
             .iter()
             .skip_while(|(version, _)| *version <= since);
-        let apps: Vec<_> = new.map(|(version, app)| (*app, *version)).collect();
-        let last = apps.last().map_or(latest, |(_, version)| *version);
+        let (mut apps, mut types) = (Vec::new(), Vec::new());
+        for (version, subject) in new {
+            match subject {
+                Subject::App(app) => apps.push((*app, *version)),
+                Subject::Types(org) => types.push(*org),
+            }
+        }
         Changes {
-            cursor: ChangeCursor(last.max(latest)),
+            cursor: ChangeCursor(latest),
             apps: Some(apps),
+            types,
         }
     }
 }
@@ -106,14 +121,18 @@ mod tests {
     #[tokio::test]
     async fn tells_what_came_after_and_waits_where_nothing_did() {
         let ring = ChangeRing::new(7);
-        ring.push(APP, 9);
+        ring.push(Subject::App(APP), 9);
         let changes = ring.after(ChangeCursor(7)).await;
         assert_eq!(changes.apps, Some(vec![(APP, 9)]));
         assert_eq!(changes.cursor, ChangeCursor(9));
         let waiting = ring.after(changes.cursor);
-        let pushing = async { ring.push(AppId::MAX, 10) };
+        let pushing = async { ring.push(Subject::App(AppId::MAX), 10) };
         let (changes, ()) = tokio::join!(waiting, pushing);
         assert_eq!(changes.apps, Some(vec![(AppId::MAX, 10)]));
+        ring.push(Subject::Types(OrgId::MAX), 11);
+        let changes = ring.after(changes.cursor).await;
+        assert_eq!(changes.apps, Some(Vec::new()));
+        assert_eq!(changes.types, [OrgId::MAX]);
     }
 
     #[test]
@@ -121,7 +140,7 @@ mod tests {
         const LAST: u64 = 50_000;
         let ring = ChangeRing::new(0);
         std::thread::scope(|scope| {
-            scope.spawn(|| (1..=LAST).for_each(|version| ring.push(APP, version)));
+            scope.spawn(|| (1..=LAST).for_each(|version| ring.push(Subject::App(APP), version)));
             let following = tokio::runtime::Builder::new_current_thread().build();
             following.unwrap().block_on(async {
                 let mut cursor = ChangeCursor(0);
@@ -138,7 +157,7 @@ mod tests {
     async fn whoever_fell_behind_or_comes_from_elsewhere_reads_everything() {
         let ring = ChangeRing::new(7);
         for version in 8..=7 + 2 + CAPACITY as u64 {
-            ring.push(APP, version);
+            ring.push(Subject::App(APP), version);
         }
         assert_eq!(ring.after(ChangeCursor(8)).await.apps, None);
         assert_eq!(ring.after(ChangeCursor(6)).await.apps, None);

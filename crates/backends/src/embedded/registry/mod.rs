@@ -20,11 +20,11 @@ use postrider_core::name::EventTypeName;
 use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{
     AppKey, ChangeCursor, Changes, EndpointKey, ExportCursor, Exported, Imported, PortError, Probe,
-    Registry, RegistryError, RegistryRecord,
+    Registry, RegistryError, RegistryRecord, ValidatingTypes,
 };
 use rusqlite::Connection;
 
-use self::changes::ChangeRing;
+use self::changes::{ChangeRing, Subject};
 use super::engine::Engine;
 use super::error::StoreError;
 use super::paging::Walk;
@@ -54,8 +54,8 @@ impl EmbeddedRegistry {
     {
         let changes = Arc::clone(&self.changes);
         let effect = move |changed: Changed<T>| {
-            if let Some((app, version)) = changed.app {
-                changes.push(app, version);
+            if let Some((subject, version)) = changed.told {
+                changes.push(subject, version);
             }
             changed.result
         };
@@ -86,21 +86,28 @@ impl EmbeddedRegistry {
     }
 }
 
-/// The result of a change, and which application has got which version by it.
+/// The result of a change, and what has got which version by it.
 #[derive(Debug)]
 struct Changed<T> {
-    app: Option<(AppId, u64)>,
+    told: Option<(Subject, u64)>,
     result: T,
 }
 
 impl<T> Changed<T> {
     fn nothing(result: T) -> Self {
-        Self { app: None, result }
+        Self { told: None, result }
     }
 
     fn app(app: AppId, version: u64, result: T) -> Self {
         Self {
-            app: Some((app, version)),
+            told: Some((Subject::App(app), version)),
+            result,
+        }
+    }
+
+    fn types(org: OrgId, version: u64, result: T) -> Self {
+        Self {
+            told: Some((Subject::Types(org), version)),
             result,
         }
     }
@@ -231,6 +238,11 @@ impl Registry for EmbeddedRegistry {
     async fn delete_event_type(&self, org: OrgId, name: &EventTypeName) -> Result<bool, PortError> {
         let name = name.clone();
         self.change(move |connection| rows::delete_event_type(connection, org, &name))
+            .await
+    }
+
+    async fn validating_types(&self, org: OrgId) -> Result<ValidatingTypes, PortError> {
+        self.read(move |connection| rows::validating_types(connection, org))
             .await
     }
 

@@ -8,11 +8,12 @@ use postrider_core::event_type::EventType;
 use postrider_core::id::{AppId, EndpointId, OrgId};
 use postrider_core::name::{EventTypeName, Uid};
 use postrider_core::page::Slice;
-use postrider_core::ports::{AppKey, EndpointKey};
+use postrider_core::ports::{AppKey, EndpointKey, ValidatingTypes};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{Changed, Refusal};
 use crate::embedded::columns::{Result, from_json, to_json};
+use crate::embedded::error::StoreError;
 use crate::embedded::paging::Walk;
 
 type Put<T> = Result<Changed<std::result::Result<T, Refusal>>>;
@@ -394,7 +395,8 @@ pub(super) fn put_event_type(
     let mut event_type = event_type.clone();
     event_type.version = bump(connection)?;
     write_event_type(connection, &event_type)?;
-    Ok(Changed::nothing(Ok(event_type)))
+    let (org, version) = (event_type.org, event_type.version);
+    Ok(Changed::types(org, version, Ok(event_type)))
 }
 
 pub(super) fn write_event_type(connection: &Connection, event_type: &EventType) -> Result<()> {
@@ -421,5 +423,23 @@ pub(super) fn delete_event_type(
     let deleted = connection
         .prepare_cached("DELETE FROM event_type WHERE org = ?1 AND name = ?2")?
         .execute((org.as_bytes(), name.as_str()))?;
-    Ok(Changed::nothing(deleted > 0))
+    if deleted == 0 {
+        return Ok(Changed::nothing(false));
+    }
+    Ok(Changed::types(org, bump(connection)?, true))
+}
+
+/// Looks through the records, which is asked for after changes of event types only.
+pub(super) fn validating_types(connection: &Connection, org: OrgId) -> Result<ValidatingTypes> {
+    let mark = version(connection)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT name FROM event_type WHERE org = ?1 AND archived = 0 AND json_extract(record, '$.validate_payload') = 1",
+    )?;
+    let found = statement.query_map((org.as_bytes(),), |row| row.get::<_, String>(0))?;
+    let name_of = |name: String| {
+        let name = EventTypeName::new(&name);
+        name.map_err(|cause| StoreError::unreadable("the name of an event type", cause))
+    };
+    let names = found.map(|name| name_of(name?)).collect::<Result<_>>()?;
+    Ok(ValidatingTypes { mark, names })
 }

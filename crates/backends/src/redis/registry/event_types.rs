@@ -1,14 +1,19 @@
-//! Event types: all of an organisation's lie in its slot. Nobody keeps copies, so their changes are not told.
+//! Event types: all of an organisation's lie in its slot, with a list of those that validate.
+//!
+//! That they have changed is told behind the change, of the organisation as a whole. Who dies in between has told nobody, and
+//! nor has a process of a release before validation: whoever keeps something that was made of them asks now and then whether
+//! the organisation's `types` is still the same.
 
 use postrider_core::event_type::EventType;
 use postrider_core::id::OrgId;
 use postrider_core::name::EventTypeName;
 use postrider_core::page::{Page, Slice};
-use postrider_core::ports::{PortError, RegistryError};
+use postrider_core::ports::{PortError, RegistryError, ValidatingTypes};
 
 use super::recent::OwnType;
 use super::records::{corrupt, from_event_type, to_event_type};
 use super::scripts::SCRIPTS;
+use super::standing::Found;
 use super::store::{Access, Store};
 use super::walk::Walk;
 use super::writes::{Put, Refusal, TRIES, afterwards, contended, unknown_word};
@@ -110,10 +115,50 @@ impl Store {
             // Where there is nothing to replace, there may have been something.
             Ok(Some(put.await?).filter(|put| *put != Err(Refusal::Stale)))
         });
-        let stored = put.await?.unwrap_or(Err(Refusal::Stale))?;
-        // What was written into a registry that was lost meanwhile is lost, too.
-        self.look(None, None).await.map_err(afterwards)?;
-        Ok(stored)
+        Ok(put.await?.unwrap_or(Err(Refusal::Stale))?)
+    }
+
+    /// Tells everybody that event types of an organisation have changed. What was written into a registry that was lost
+    /// meanwhile is lost, too: that is an error here.
+    pub(super) async fn tell_types(&self, access: Access, org: OrgId) -> Result<(), PortError> {
+        let before = self.memory();
+        let epoch = before.epoch.as_deref();
+        let call = SCRIPTS
+            .tell_types
+            .call(&self.keys())
+            .arg(org.as_bytes().as_slice())
+            .arg(
+                epoch
+                    .filter(|_| access == Access::Guarded)
+                    .unwrap_or_default(),
+            )
+            .arg(before.seen)
+            .arg(&self.names.channel);
+        let found: Found = self.run(Asked::Write, &call).await.map_err(afterwards)?;
+        let judged = self.judge(&before, &found.into());
+        match access {
+            Access::Guarded => judged.map(drop).map_err(afterwards),
+            // Whoever puts back does not mind: once that has ended, everybody reads everything again.
+            Access::Forced => Ok(()),
+        }
+    }
+
+    pub(super) async fn validating_types(&self, org: OrgId) -> Result<ValidatingTypes, PortError> {
+        let found = self.settle_org(org, || self.stored_validating(org)).await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// `None` where there never was an event type.
+    async fn stored_validating(&self, org: OrgId) -> Result<Option<ValidatingTypes>, PortError> {
+        let keys = self.names.event_types(org);
+        let call = SCRIPTS.validating.call(&[&keys[0], &keys[3]]);
+        let (mark, names): (Option<u64>, Vec<String>) = self.run(Asked::Read, &call).await?;
+        let name_of = |name: String| {
+            EventTypeName::new(&name).map_err(|cause| corrupt("the list of event types", cause))
+        };
+        let names: Result<_, PortError> = names.into_iter().map(name_of).collect();
+        let names = names?;
+        Ok(mark.map(|mark| ValidatingTypes { mark, names }))
     }
 
     pub(super) async fn store_type(
@@ -134,6 +179,7 @@ impl Store {
                     let (org, name) = (stored.org, stored.name.clone());
                     let own = OwnType::new(org, name, version, Some(stored.clone()));
                     self.recent.lock().note_type(own);
+                    self.tell_types(access, org).await?;
                     return Ok(Ok(stored));
                 }
                 "exists" => return Ok(Err(Refusal::Exists)),
@@ -154,11 +200,12 @@ impl Store {
         let expected = expect.map_or(Vec::new(), |expect| expect.to_be_bytes().to_vec());
         let call = SCRIPTS
             .put_event_type
-            .call(&[&keys[0], &keys[1], &keys[2]])
+            .call(&[&keys[0], &keys[1], &keys[2], &keys[3]])
             .arg(event_type.version)
             .arg(event_type.name.as_str())
             .arg(expected)
-            .arg(from_event_type(event_type)?);
+            .arg(from_event_type(event_type)?)
+            .arg(if event_type.validates() { "1" } else { "" });
         self.run(Asked::Write, &call).await
     }
 
@@ -192,6 +239,7 @@ impl Store {
             if deleted {
                 let own = OwnType::new(org, name.clone(), version, None);
                 self.recent.lock().note_type(own);
+                self.tell_types(Access::Guarded, org).await?;
             }
             Ok(deleted.then_some(()))
         });
@@ -207,7 +255,7 @@ impl Store {
         let keys = self.names.event_types(org);
         let call = SCRIPTS
             .delete_event_type
-            .call(&[&keys[0], &keys[1], &keys[2]])
+            .call(&[&keys[0], &keys[1], &keys[2], &keys[3]])
             .arg(name.as_str())
             .arg(version);
         self.run(Asked::Write, &call).await

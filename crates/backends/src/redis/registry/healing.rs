@@ -424,18 +424,21 @@ impl Store {
                 kind.version = version;
             }
             let record = event_type.as_ref().map(from_event_type).transpose()?;
+            let validates = event_type.is_some_and(|kind| kind.validates());
             let call = SCRIPTS
                 .heal_type
-                .call(&[&keys[0], &keys[1], &keys[2]])
+                .call(&[&keys[0], &keys[1], &keys[2], &keys[3]])
                 .arg(version)
                 .arg(own.name.as_str())
                 .arg(own.made)
-                .arg(record.unwrap_or_default());
+                .arg(record.unwrap_or_default())
+                .arg(if validates { "1" } else { "" });
             let word: String = self.run(Asked::Write, &call).await?;
             match word.as_str() {
                 "done" => {
                     warn!(event_type = %own.name, "Redis has lost an event type's change; it is put back");
                     self.counts.healed.add(1);
+                    self.tell_types(Access::Forced, own.org).await?;
                     let stored = version;
                     return Ok(Some(Noted::now(OwnType {
                         stored,

@@ -44,7 +44,7 @@ use postrider_core::name::EventTypeName;
 use postrider_core::page::{Page, Slice};
 use postrider_core::ports::{
     AppKey, ChangeCursor, Changes, EndpointKey, ExportCursor, Exported, Imported, PortError, Probe,
-    Registry, RegistryError, RegistryRecord,
+    Registry, RegistryError, RegistryRecord, ValidatingTypes,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -223,6 +223,10 @@ impl Registry for RedisRegistry {
 
     async fn delete_event_type(&self, org: OrgId, name: &EventTypeName) -> Result<bool, PortError> {
         self.store().delete_event_type(org, name).await
+    }
+
+    async fn validating_types(&self, org: OrgId) -> Result<ValidatingTypes, PortError> {
+        self.store().validating_types(org).await
     }
 
     async fn cursor(&self) -> Result<ChangeCursor, PortError> {

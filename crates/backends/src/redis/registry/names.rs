@@ -8,9 +8,11 @@
 //! | | `rapps`, `rorgs` | every application with its organisation; every organisation |
 //! | | `rstated` | whose existence was stated while other changes of it may be open, and of which version |
 //! | | `rmending` | is there while lost changes are put back |
+//! | | `rtypes` | organisations whose event types have changed, by position |
 //! | organisation | `r` | that it is there at all; the newest version of an event type |
 //! | | `ra`, `ru` | its applications in order; uids |
 //! | | `rt`, `rn` | event types; their names in order |
+//! | | `rv` | names of event types that hold messages against a schema; releases that do not know it leave some too many |
 //! | application | `r` | the application with its endpoints: see `lua/app.lua` |
 //! | | `ri` | the identifiers of its endpoints in order |
 
@@ -36,7 +38,7 @@ impl Names {
         let tag = Tag::installation();
         let kinds = [
             "repoch", "rversion", "rcut", "rchanges", "rintents", "rapps", "rorgs", "rmending",
-            "rstated",
+            "rstated", "rtypes",
         ];
         Self {
             installation: kinds.map(|kind| space.key(&tag, kind, b"")).to_vec(),
@@ -70,8 +72,8 @@ impl Names {
         self.of(&Tag::org(org), &["r", "ra", "ru"])
     }
 
-    /// The organisation's hash, event types, and their names in order.
+    /// The organisation's hash, event types, their names in order, and the names of those that validate.
     pub(super) fn event_types(&self, org: OrgId) -> Keys {
-        self.of(&Tag::org(org), &["r", "rt", "rn"])
+        self.of(&Tag::org(org), &["r", "rt", "rn", "rv"])
     }
 }

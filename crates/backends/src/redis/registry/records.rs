@@ -149,6 +149,12 @@ pub(super) fn to_app_of_org(bytes: &[u8]) -> Result<(AppId, OrgId), PortError> {
     Ok((app, OrgId::from_bytes(*front(WHAT, &mut rest)?)))
 }
 
+/// Members of the list of organisations whose event types have changed.
+pub(super) fn to_org(bytes: &[u8]) -> Result<OrgId, PortError> {
+    let mut rest = bytes;
+    Ok(OrgId::from_bytes(*front("an organisation", &mut rest)?))
+}
+
 pub(super) fn decimal(what: &str, bytes: &[u8]) -> Result<u64, PortError> {
     let text = std::str::from_utf8(bytes).map_err(|cause| corrupt(what, cause))?;
     text.parse().map_err(|cause| corrupt(what, cause))

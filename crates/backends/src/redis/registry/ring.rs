@@ -3,9 +3,9 @@
 //! Positions are versions that were taken when a change was *ended*, not when it was begun: of two changes at once the
 //! one with the lower version may end later, and must not be skipped by whoever has heard of the other.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use postrider_core::id::AppId;
+use postrider_core::id::{AppId, OrgId};
 use postrider_core::ports::{ChangeCursor, Changes};
 
 /// Changes that are remembered. Whoever is further behind reads everything again.
@@ -26,6 +26,8 @@ pub(super) struct Ring {
     /// How far the stream has been read.
     position: u64,
     changes: VecDeque<Told>,
+    /// Organisations whose event types have changed, and the position of the last change.
+    types: HashMap<OrgId, u64>,
     /// The last change that was told since the last cut: as long as nothing is lost, Redis has it.
     last: Option<Told>,
 }
@@ -41,6 +43,7 @@ impl Ring {
         self.position = self.position.max(position);
         self.complete_from = Some(self.position);
         self.changes.clear();
+        self.types.clear();
         self.last = None;
     }
 
@@ -66,6 +69,23 @@ impl Ring {
         new
     }
 
+    /// Takes in whose event types have changed, as [`Self::merge`] does. Whether there is anything new.
+    pub(super) fn merge_types(&mut self, told: &[(OrgId, u64)]) -> bool {
+        let mut is_new = false;
+        for (org, position) in told {
+            let known = self.types.entry(*org).or_default();
+            is_new |= *known < *position;
+            *known = (*position).max(*known);
+        }
+        if self.types.len() > CAPACITY {
+            // Whoever has not heard of them by now reads everything again.
+            self.complete_from = Some(self.position);
+            self.changes.clear();
+            self.types.clear();
+        }
+        is_new
+    }
+
     /// What came behind `since`; `None` where nothing did.
     pub(super) fn after(&self, since: ChangeCursor) -> Option<Changes> {
         let complete = self.complete_from.is_some_and(|from| from <= since.0);
@@ -73,6 +93,7 @@ impl Ring {
             return Some(Changes {
                 cursor: ChangeCursor(self.position),
                 apps: None,
+                types: Vec::new(),
             });
         }
         let new = self
@@ -80,9 +101,12 @@ impl Ring {
             .iter()
             .skip_while(|told| told.position <= since.0);
         let apps: Vec<_> = new.map(|told| (told.app, told.version)).collect();
-        (!apps.is_empty()).then_some(Changes {
+        let new = self.types.iter().filter(|(_, at)| **at > since.0);
+        let types: Vec<_> = new.map(|(org, _)| *org).collect();
+        (!apps.is_empty() || !types.is_empty()).then_some(Changes {
             cursor: ChangeCursor(self.position),
             apps: Some(apps),
+            types,
         })
     }
 }
@@ -121,6 +145,43 @@ mod tests {
         assert_eq!(apps(&ring, 17), Some(None));
         ring.cut(20);
         assert_eq!(apps(&ring, 16), Some(None));
+    }
+
+    #[test]
+    fn tells_whose_event_types_have_changed() {
+        let mut ring = Ring::default();
+        let types =
+            |ring: &Ring, since| ring.after(ChangeCursor(since)).map(|changes| changes.types);
+        ring.cut(10);
+        assert!(ring.merge_types(&[(OrgId::MIN, 11)]));
+        ring.merge(Vec::new(), 12);
+        assert_eq!(types(&ring, 10), Some(vec![OrgId::MIN]));
+        assert_eq!(types(&ring, 11), None);
+        assert!(!ring.merge_types(&[(OrgId::MIN, 11)]), "it was told");
+        assert!(ring.merge_types(&[(OrgId::MIN, 13), (OrgId::MAX, 14)]));
+        ring.merge(Vec::new(), 15);
+        assert_eq!(types(&ring, 13), Some(vec![OrgId::MAX]));
+        ring.cut(20);
+        assert_eq!(
+            types(&ring, 10),
+            Some(Vec::new()),
+            "and no application is named"
+        );
+        assert_eq!(ring.after(ChangeCursor(10)).unwrap().apps, None);
+    }
+
+    #[test]
+    fn of_too_many_organisations_nothing_is_remembered() {
+        let mut ring = Ring::default();
+        ring.cut(0);
+        for position in 1..=CAPACITY as u64 + 1 {
+            let mut id = [0; 20];
+            id[..8].copy_from_slice(&position.to_be_bytes());
+            ring.merge(Vec::new(), position);
+            ring.merge_types(&[(OrgId::from_bytes(id), position)]);
+        }
+        assert!(ring.types.is_empty());
+        assert_eq!(apps(&ring, 1), Some(None));
     }
 
     #[test]

@@ -38,4 +38,6 @@ scripts! {
     put_event_type: "put_event_type";
     delete_event_type: "delete_event_type";
     heal_type: "heal_type";
+    tell_types: "state" "tell_types";
+    validating: "validating";
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_core::id::AppId;
+use postrider_core::id::{AppId, OrgId};
 use postrider_core::ports::{ChangeCursor, Changes, PortError};
 use tokio::sync::watch;
 
@@ -35,7 +35,8 @@ impl Store {
     }
 
     async fn try_poll(&self) -> Result<Vec<(AppId, u64)>, PortError> {
-        type Polled = (Found, u64, Vec<(Vec<u8>, f64)>, Vec<Vec<u8>>);
+        type Scored = Vec<(Vec<u8>, f64)>;
+        type Polled = (Found, u64, Scored, Vec<Vec<u8>>, Scored);
         let before = self.memory();
         let (since, last) = {
             let ring = self.ring.lock();
@@ -53,7 +54,7 @@ impl Store {
             .arg(before.seen)
             .arg(before.epoch.as_deref().unwrap_or_default())
             .arg(u64::try_from(MENDING.as_millis() * 2).unwrap_or(u64::MAX));
-        let (found, cut, changes, overdue): Polled = self.run(Asked::Read, &call).await?;
+        let (found, cut, changes, overdue, types): Polled = self.run(Asked::Read, &call).await?;
         let standing = Standing::from(found);
         self.judge(&before, &standing)?;
         let mut state = self.state.lock();
@@ -63,24 +64,34 @@ impl Store {
             .into_iter()
             .map(|(member, position)| told_change(&member, position))
             .collect();
-        self.take_in(since, standing.version, cut, changes?);
+        let types: Result<Vec<_>, PortError> = types
+            .into_iter()
+            .map(|(member, position)| told_types(&member, position))
+            .collect();
+        let news = News {
+            changes: changes?,
+            types: types?,
+        };
+        self.take_in(since, standing.version, cut, news);
         overdue
             .iter()
             .map(|member| records::to_app_version(member))
             .collect()
     }
 
-    fn take_in(&self, since: Option<u64>, version: u64, cut: u64, changes: Vec<Told>) {
+    fn take_in(&self, since: Option<u64>, version: u64, cut: u64, news: News) {
+        let News { changes, types } = news;
         let mut ring = self.ring.lock();
-        let complete = since.is_some_and(|since| since >= cut) && changes.len() < CAPACITY;
-        let new = if complete {
-            ring.merge(changes, version)
+        let fits = changes.len().max(types.len()) < CAPACITY;
+        let complete = since.is_some_and(|since| since >= cut) && fits;
+        let (new, new_types) = if complete {
+            (ring.merge(changes, version), ring.merge_types(&types))
         } else {
             ring.cut(version);
-            Vec::new()
+            (Vec::new(), false)
         };
         drop(ring);
-        if !complete || !new.is_empty() {
+        if !complete || new_types || !new.is_empty() {
             self.tick();
         }
         self.watched.lock().extend(&new);
@@ -175,8 +186,28 @@ impl Store {
     }
 }
 
+/// What a poll has heard of.
+struct News {
+    changes: Vec<Told>,
+    /// Organisations whose event types have changed, and positions.
+    types: Vec<(OrgId, u64)>,
+}
+
 fn new_epoch(kind: char) -> String {
     format!("{kind}{:032x}", rand::random::<u128>())
+}
+
+fn told_change(member: &[u8], position: f64) -> Result<Told, PortError> {
+    let (app, version) = records::to_app_version(member)?;
+    Ok(Told {
+        position: to_position(position),
+        app,
+        version,
+    })
+}
+
+fn told_types(member: &[u8], position: f64) -> Result<(OrgId, u64), PortError> {
+    Ok((records::to_org(member)?, to_position(position)))
 }
 
 #[expect(
@@ -184,11 +215,6 @@ fn new_epoch(kind: char) -> String {
     clippy::cast_sign_loss,
     reason = "positions are whole numbers that a double holds exactly"
 )]
-fn told_change(member: &[u8], position: f64) -> Result<Told, PortError> {
-    let (app, version) = records::to_app_version(member)?;
-    Ok(Told {
-        position: position as u64,
-        app,
-        version,
-    })
+const fn to_position(score: f64) -> u64 {
+    score as u64
 }

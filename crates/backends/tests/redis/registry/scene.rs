@@ -53,6 +53,7 @@ pub(super) fn event_type(org: OrgId, name: &str) -> EventType {
         archived: false,
         deprecated: false,
         schemas: None,
+        validate_payload: false,
         feature_flags: Vec::new(),
         group_name: None,
         created_at: samples::NOW,
@@ -151,7 +152,7 @@ pub(super) async fn told(
 ) -> bool {
     soon("a change to be told", async {
         loop {
-            let Changes { cursor, apps } = registry.changed(since).await.unwrap();
+            let Changes { cursor, apps, .. } = registry.changed(since).await.unwrap();
             since = cursor;
             let Some(apps) = apps else { return false };
             if apps

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::application::Application;
 use crate::conformance::Fixture;
 use crate::conformance::stage::{Stage, soon, together};
-use crate::id::AppId;
+use crate::id::{AppId, OrgId};
 use crate::ports::{AppKey, ChangeCursor, Changes, Registry};
 
 /// Within a second, as promised, and some time for a busy machine.
@@ -25,7 +25,10 @@ async fn told(
     soon("a change to be told", async {
         let mut cursor = since;
         loop {
-            let Changes { cursor: next, apps } = registry.changed(cursor).await.unwrap();
+            let changes = registry.changed(cursor).await.unwrap();
+            let Changes {
+                cursor: next, apps, ..
+            } = changes;
             cursor = next;
             let tells = match &apps {
                 None => true,
@@ -142,6 +145,51 @@ pub async fn changes_of_endpoints_and_deletions_are_told(fixture: &dyn Fixture) 
     told(&*registry, cursor, app.id, version).await;
 }
 
+/// That an organisation's event types have changed is told, to whoever joined, too; of which organisation, where not everything
+/// may have changed.
+pub async fn changes_of_event_types_are_told(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let org = stage.an_org();
+    let registry = stage.registry();
+    let joined = fixture.join().await.map(|ports| ports.registry);
+    let followers: Vec<_> = [Some(Arc::clone(&registry)), joined]
+        .into_iter()
+        .flatten()
+        .collect();
+    let mut cursors = Vec::new();
+    for follower in &followers {
+        cursors.push(follower.cursor().await.unwrap());
+    }
+    let mut kind = stage.an_event_type(org, "order.paid");
+    let mut expect = None;
+    for step in 0..4 {
+        match step {
+            3 => assert!(registry.delete_event_type(org, &kind.name).await.unwrap()),
+            _ => {
+                kind = registry.put_event_type(kind, expect).await.unwrap();
+                expect = Some(kind.version);
+            }
+        }
+        for (follower, cursor) in followers.iter().zip(&mut cursors) {
+            *cursor = types_told(&**follower, *cursor, org).await;
+        }
+    }
+}
+
+async fn types_told(registry: &dyn Registry, since: ChangeCursor, org: OrgId) -> ChangeCursor {
+    soon("a change of an event type to be told", async {
+        let mut cursor = since;
+        loop {
+            let changes = registry.changed(cursor).await.unwrap();
+            cursor = changes.cursor;
+            if changes.apps.is_none() || changes.types.contains(&org) {
+                return cursor;
+            }
+        }
+    })
+    .await
+}
+
 /// What a follower reads again where the stream of changes was cut.
 async fn current_versions(registry: &dyn Registry, apps: &[Application]) -> Vec<(AppId, u64)> {
     let mut versions = Vec::new();
@@ -213,6 +261,7 @@ pub async fn a_follower_learns_every_last_version(fixture: &dyn Fixture) {
             let Changes {
                 cursor: next,
                 apps: told,
+                ..
             } = changes.unwrap();
             assert!(next >= cursor, "the stream of changes goes on, not back");
             cursor = next;

@@ -52,6 +52,7 @@ pub async fn an_event_type_comes_back_whole(fixture: &dyn Fixture) {
         archived: true,
         deprecated: true,
         schemas: Some(r#"{"1":{"type":"object","title":"\u0000"}}"#.to_owned()),
+        validate_payload: true,
         feature_flags: vec!["beta".to_owned(), String::new()],
         group_name: Some("order".to_owned()),
         version: 987_654_321_000,
@@ -225,5 +226,57 @@ pub async fn event_type_pages_are_stable_while_others_write(fixture: &dyn Fixtur
         };
         let key_of = |listed: &EventType| listed.name.clone();
         is_stable_while_others_write(&lasting, order, key_of, fetch, disturb).await;
+    }
+}
+
+/// Those that are switched on and not archived, of one organisation, as of the last change.
+pub async fn event_types_that_validate_are_known_by_name(fixture: &dyn Fixture) {
+    let mut stage = Stage::open(fixture).await;
+    let [org, stranger] = [stage.an_org(), stage.an_org()];
+    let registry = stage.registry();
+    let found = async |org| {
+        let mut found = registry.validating_types(org).await.unwrap();
+        found.names.sort();
+        (found.mark, found.names)
+    };
+    assert_eq!(found(org).await.1, []);
+    stage.create_event_type(org, "order.paid", false).await;
+    assert_eq!(found(org).await.1, []);
+    for name in ["order.shipped", "order.lost"] {
+        let validating = EventType {
+            validate_payload: true,
+            // What looks like the switch is none.
+            schemas: Some(r#"{"1":{"title":"validate_payload"}}"#.to_owned()),
+            ..stage.an_event_type(org, name)
+        };
+        registry.put_event_type(validating, None).await.unwrap();
+    }
+    let both = [type_name("order.lost"), type_name("order.shipped")];
+    let (before, names) = found(org).await;
+    assert_eq!(names, both);
+    assert_eq!(found(stranger).await.1, []);
+    let mut kind = stage.event_type(org, "order.lost").await.unwrap();
+    kind.archived = true;
+    let expect = Some(kind.version);
+    let mut kind = registry.put_event_type(kind, expect).await.unwrap();
+    let (after, names) = found(org).await;
+    assert_eq!(names, both[1..], "an archived one validates nothing");
+    assert_ne!(after, before, "a change is another mark");
+    (kind.archived, kind.validate_payload) = (false, false);
+    let expect = Some(kind.version);
+    let mut kind = registry.put_event_type(kind, expect).await.unwrap();
+    assert_eq!(found(org).await.1, both[1..]);
+    kind.validate_payload = true;
+    let expect = Some(kind.version);
+    registry.put_event_type(kind, expect).await.unwrap();
+    let (before, names) = found(org).await;
+    assert_eq!(names, both);
+    assert!(stage.delete_event_type(org, "order.shipped").await);
+    let (after, names) = found(org).await;
+    assert_eq!(names, both[..1]);
+    assert_ne!(after, before, "so is a deletion");
+    if let Some(joined) = fixture.join().await {
+        let there = joined.registry.validating_types(org).await.unwrap();
+        assert_eq!(there.names, both[..1]);
     }
 }

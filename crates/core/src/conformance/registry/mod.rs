@@ -46,6 +46,7 @@ macro_rules! conformance_registry {
             event_types_of_another_organisation_are_others
             event_types_are_listed_by_name
             event_type_pages_are_stable_while_others_write
+            event_types_that_validate_are_known_by_name
 
             every_change_raises_the_version
             a_refused_change_changes_nothing
@@ -59,6 +60,7 @@ macro_rules! conformance_registry {
             nothing_is_missed_between_cursor_and_changed
             everybody_who_waits_is_told
             changes_of_endpoints_and_deletions_are_told
+            changes_of_event_types_are_told
             a_follower_learns_every_last_version
 
             an_export_holds_every_record

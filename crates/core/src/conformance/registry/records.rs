@@ -85,6 +85,7 @@ impl Stage<'_> {
             archived: false,
             deprecated: false,
             schemas: None,
+            validate_payload: false,
             feature_flags: Vec::new(),
             group_name: None,
             created_at: now,

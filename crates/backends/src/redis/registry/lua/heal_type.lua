@@ -1,6 +1,6 @@
 -- Makes a lost change of an event type again, unless a later one was made again already.
--- KEYS: the organisation's hash, event types, their names in order
--- ARGV: version, name, the version of the change, the record or '' where it was deleted
+-- KEYS: the organisation's hash, event types, their names in order, names of those that validate
+-- ARGV: version, name, the version of the change, the record or '' where it was deleted, '1' where it validates
 -- Returns a word.
 
 local types = redis.call('HGET', KEYS[1], 'types')
@@ -15,4 +15,5 @@ else
   redis.call('HSET', KEYS[2], ARGV[2], ARGV[4])
   redis.call('ZADD', KEYS[3], 0, ARGV[2])
 end
+redis.call(ARGV[5] == '1' and 'SADD' or 'SREM', KEYS[4], ARGV[2])
 return 'done'

@@ -1,5 +1,5 @@
--- KEYS: the organisation's hash, event types, their names in order
--- ARGV: version, name, the 8 bytes of version that must be there, or '' for none; the record
+-- KEYS: the organisation's hash, event types, their names in order, names of those that validate
+-- ARGV: version, name, the 8 bytes of version that must be there, or '' for none; the record, '1' where it validates
 -- Returns a word.
 
 local name, expected, record = ARGV[2], ARGV[3], ARGV[4]
@@ -13,4 +13,5 @@ redis.call('HSET', KEYS[1], 'types', ARGV[1], 'here', 1)
 if redis.call('HEXISTS', KEYS[1], 'h') == 1 then redis.call('HSET', KEYS[1], 'h:' .. name, ARGV[1]) end
 redis.call('HSET', KEYS[2], name, record)
 redis.call('ZADD', KEYS[3], 0, name)
+redis.call(ARGV[5] == '1' and 'SADD' or 'SREM', KEYS[4], name)
 return 'done'

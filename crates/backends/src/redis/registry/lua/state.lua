@@ -1,5 +1,5 @@
 -- What every script in the installation's slot begins with.
--- KEYS: epoch, version, cut, changes, intents, apps, orgs, mending, stated
+-- KEYS: epoch, version, cut, changes, intents, apps, orgs, mending, stated, types
 
 local epoch = redis.call('GET', KEYS[1])
 local version = tonumber(redis.call('GET', KEYS[2]) or 0)
