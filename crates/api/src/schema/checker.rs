@@ -23,7 +23,10 @@ const MAX_WORK: u64 = 1_000_000_000;
 const SMALL_PATTERN: usize = 128 * 1024;
 const LARGE_PATTERN: usize = 2 * 1024 * 1024;
 /// What a pattern may use while it is matched.
-const PATTERN_CACHE: usize = 1024 * 1024;
+const PATTERN_CACHE: usize = 128 * 1024;
+/// What a compiled schema takes for each byte of its text, and what a pattern takes on top, as measured.
+const PER_BYTE: usize = 20;
+const PER_PATTERN: usize = 16 * 1024;
 /// Characters of a message, and of a name in the path to a violation.
 const MAX_MESSAGE: usize = 256;
 const MAX_NAME: usize = 128;
@@ -34,11 +37,14 @@ pub(super) struct Checker {
     /// See [`weigh`].
     cost: u64,
     has_large_patterns: bool,
+    /// About how many bytes it takes.
+    size: usize,
 }
 
 impl Checker {
     pub(super) fn new(schema: &Value) -> Result<Self, Flaw> {
-        let cost = weigh(&Graph::of(schema)?)?;
+        let graph = Graph::of(schema)?;
+        let cost = weigh(&graph)?;
         let small = build(schema, SMALL_PATTERN);
         let has_large_patterns = small.is_err();
         // Where it was no pattern's size, it fails again.
@@ -47,7 +53,12 @@ impl Checker {
             validator: validator.map_err(|error| flaw(&error))?,
             cost,
             has_large_patterns,
+            size: size(schema, graph.patterns, has_large_patterns),
         })
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.size
     }
 
     /// Whether looking at a payload of that many bytes keeps a thread for no longer than anything else does.
@@ -89,6 +100,16 @@ impl Checker {
         let all = self.validator.iter_errors(&payload_value);
         all.take(MAX_TOLD).map(|error| told(&error)).collect()
     }
+}
+
+fn size(schema: &Value, patterns: usize, are_large: bool) -> usize {
+    let each = if are_large {
+        LARGE_PATTERN / 2
+    } else {
+        PER_PATTERN
+    };
+    let text = schema.to_string().len().saturating_mul(PER_BYTE);
+    text.saturating_add(patterns.saturating_mul(each))
 }
 
 fn build(schema: &Value, pattern: usize) -> Result<Validator, ValidationError<'static>> {

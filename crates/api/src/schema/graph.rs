@@ -27,6 +27,7 @@ pub(super) struct Node {
 pub(super) struct Graph {
     /// The root is the first.
     pub(super) nodes: Vec<Node>,
+    pub(super) patterns: usize,
     places: Vec<Place>,
 }
 
@@ -83,6 +84,7 @@ impl<'s> Walk<'s> {
             is_draft_4: is_draft_4(root)?,
             graph: Graph {
                 nodes: Vec::new(),
+                patterns: 0,
                 places: Vec::new(),
             },
             known: HashMap::new(),
@@ -152,7 +154,7 @@ impl<'s> Walk<'s> {
                 self.graph.nodes[at].below.push(all);
             }
             "patternProperties" => {
-                self.graph.nodes[at].own += pattern_weight(value);
+                self.pattern(at, value);
                 let all = self.values(at, keyword, value);
                 let each = all.into_iter().map(|one| vec![one]);
                 self.graph.nodes[at].below.extend(each);
@@ -167,10 +169,20 @@ impl<'s> Walk<'s> {
             "enum" | "const" | "required" | "dependentRequired" => {
                 self.graph.nodes[at].own += count(value) / 8;
             }
-            "pattern" => self.graph.nodes[at].own += pattern_weight(value),
+            "pattern" => self.pattern(at, value),
             _ => {}
         }
         Ok(())
+    }
+
+    /// One pattern, or those that are the names of an object's fields.
+    fn pattern(&mut self, at: usize, value: &Value) {
+        let one = value.as_str().into_iter();
+        let all = value.as_object().into_iter().flat_map(Map::keys);
+        for pattern in one.chain(all.map(String::as_str)) {
+            self.graph.patterns += 1;
+            self.graph.nodes[at].own += pattern.len() as u64 / 8 + 1;
+        }
     }
 
     fn descend(&mut self, at: usize, keyword: &str, value: &'s Value) {
@@ -293,15 +305,6 @@ fn is_draft_4(root: &Value) -> Result<bool, Flaw> {
         return Err(Flaw::new(vec!["$schema".to_owned()], problem));
     }
     Ok(given == KNOWN[0])
-}
-
-fn pattern_weight(patterns: &Value) -> u64 {
-    let of = |text: &str| text.len() as u64 / 8 + 1;
-    match patterns {
-        Value::String(pattern) => of(pattern),
-        Value::Object(all) => all.keys().map(|pattern| of(pattern)).sum(),
-        _ => 0,
-    }
 }
 
 /// Values in a value, itself included.
