@@ -107,7 +107,7 @@ impl Server {
     }
 
     /// Another process of the same installation, and its cache, which nobody tells of changes but the test.
-    pub(crate) fn another_with_cache(&self) -> (Arc<RegistryCache>, Api, Router) {
+    pub(crate) fn another_with_cache(&self) -> (Arc<RegistryCache>, Api, Front) {
         let cache = Arc::new(RegistryCache::new(Arc::clone(&self.ports.registry)));
         let api = Api::new(ApiParts {
             cache: Arc::clone(&cache),
@@ -116,8 +116,8 @@ impl Server {
             config: ApiConfig::new(self.secret.clone()),
             metrics: &prometheus::Registry::new(),
         });
-        let router = api.router();
-        (cache, api, router)
+        let front = api.front(axum::Router::new());
+        (cache, api, front)
     }
 
     /// Whoever holds an operator's token.

@@ -332,9 +332,9 @@ async fn many_at_once_are_all_held_against_it() {
 async fn another_process_validates_once_it_is_told() {
     let server = Server::start();
     server.app("shop").await;
-    let (cache, _api, router) = server.another_with_cache();
+    let (cache, _api, front) = server.another_with_cache();
     let client = server.operator();
-    let there = client.at(&router);
+    let there = client.at(&front);
     let wrong = paid(&json!({}));
     there.post(MESSAGES, &wrong).await.is(202);
     let registry = &server.ports.registry;
