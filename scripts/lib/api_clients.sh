@@ -73,6 +73,35 @@ need_go_walk() {
     export POSTRIDER_TEST_SVIX_GO="$dir/walk"
 }
 
+need_maven() {
+    if ! have javac || ! have mvn; then
+        apt_install "a JDK and Maven" default-jdk-headless maven
+    fi
+    have javac && have mvn || die "there is still no 'javac' or no 'mvn' after installing them"
+}
+
+# Maven fetches by name and version; that it fetched what we mean is said by the hashes.
+install_java_walk() {
+    local dir=$1
+    [[ -e "$dir/complete" ]] && have java && return
+    need_maven
+    note "fetching svix for Java and compiling its walk into $dir"
+    rm -rf "$dir" &&
+        mkdir -p "$dir/classes" &&
+        mvn --quiet --batch-mode --file "$api_clients/java/pom.xml" dependency:copy-dependencies \
+            "-DoutputDirectory=$dir/jars" </dev/null &&
+        (cd "$dir/jars" && sha256sum --check --quiet "$api_clients/java/jars.sha256") &&
+        javac -proc:none -nowarn -encoding UTF-8 -cp "$dir/jars/*" -d "$dir/classes" "$api_clients"/java/*.java &&
+        touch "$dir/complete"
+}
+
+need_java_walk() {
+    local base=$1 dir
+    dir="$base/java-$(pins_hash "$api_clients"/java/*)"
+    with_lock "$base/.lock" install_java_walk "$dir" || die "could not build tests/clients/java"
+    export POSTRIDER_TEST_SVIX_JAVA="$dir/classes:$dir/jars/*"
+}
+
 need_api_clients() {
     need_python
     need_node
@@ -84,4 +113,5 @@ need_api_clients() {
     export POSTRIDER_TEST_SVIX_PYTHON_1=$sdk_python
     need_javascript_sdk "$base"
     need_go_walk "$base"
+    need_java_walk "$base"
 }

@@ -71,7 +71,7 @@ apt_get() {
 }
 
 # For the message to those who cannot become root, so that they are told once.
-apt_everything=(gcc libc6-dev strace python3 python3-venv nodejs npm golang-go rabbitmq-server redis-server)
+apt_everything=(gcc libc6-dev strace python3 python3-venv nodejs npm golang-go default-jdk-headless maven rabbitmq-server redis-server)
 
 apt_updated=""
 

@@ -17,7 +17,7 @@ const WALK: Duration = Duration::from_secs(240);
 /// One retry, so that a message is given up soon.
 const SCHEDULE: &str = "[0.2]";
 
-on_each_installation!(python_version_2, python_version_1, javascript, go);
+on_each_installation!(python_version_2, python_version_1, javascript, go, java);
 
 async fn python_version_2(installation: &Installation) {
     walk(installation, python("POSTRIDER_TEST_SVIX_PYTHON_2")).await;
@@ -42,6 +42,14 @@ async fn go(installation: &Installation) {
         Command::new(required("POSTRIDER_TEST_SVIX_GO")),
     )
     .await;
+}
+
+async fn java(installation: &Installation) {
+    let mut command = Command::new("java");
+    // It is a short program: the compiler's second stage would take longer than it saves.
+    command.args(["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp"]);
+    command.args([&required("POSTRIDER_TEST_SVIX_JAVA"), "Walk"]);
+    walk(installation, command).await;
 }
 
 fn python(interpreter: &str) -> Command {
