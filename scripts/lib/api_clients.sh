@@ -3,8 +3,6 @@
 #
 # Pinned beside the programs, by lock files with hashes; installed once into the cache, in directories named after the
 # pins.
-#
-# JavaScript: version 1, since version 2 wants a newer Node.js than Debian has.
 # shellcheck shell=bash
 
 api_clients="$POSTRIDER_ROOT/tests/clients"
@@ -30,24 +28,34 @@ need_python_sdk() {
     sdk_python="$dir/bin/python"
 }
 
+# Version 2 wants a newer Node.js than Debian has: it brings one along, as the npm package that holds its binary, where
+# there is such a package for the machine.
+javascript_node() {
+    local brought
+    for brought in "$1"/node_modules/node-linux-*/bin/node; do
+        [[ -x $brought ]] && printf '%s' "$brought" && return
+    done
+    printf '%s' "$POSTRIDER_TEST_NODE"
+}
+
 install_javascript_sdk() {
-    local dir=$1
+    local dir=$1 pins=$2
     [[ -e "$dir/complete" && -d "$dir/node_modules/svix" ]] && return
     need_npm
-    note "installing svix for JavaScript into $dir"
+    note "installing $(basename "$pins") for JavaScript into $dir"
     rm -rf "$dir" &&
         mkdir -p "$dir" &&
-        cp "$api_clients/javascript/package.json" "$api_clients/javascript/package-lock.json" "$dir/" &&
+        cp "$pins/package.json" "$pins/package-lock.json" "$dir/" &&
         (cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error </dev/null >/dev/null) &&
-        NODE_PATH="$dir/node_modules" "$POSTRIDER_TEST_NODE" -e 'require("svix")' &&
+        NODE_PATH="$dir/node_modules" "$(javascript_node "$dir")" -e 'require("svix")' &&
         touch "$dir/complete"
 }
 
 need_javascript_sdk() {
-    local base=$1 dir
-    dir="$base/javascript-$(pins_hash "$api_clients"/javascript/package*.json)"
-    with_lock "$base/.lock" install_javascript_sdk "$dir" || die "could not install svix from npm"
-    export POSTRIDER_TEST_SVIX_NODE_PATH="$dir/node_modules"
+    local base=$1 pins=$2
+    sdk_javascript="$base/javascript-$(basename "$pins")-$(pins_hash "$pins"/package*.json)"
+    with_lock "$base/.lock" install_javascript_sdk "$sdk_javascript" "$pins" ||
+        die "could not install $(basename "$pins") from npm"
 }
 
 need_go() {
@@ -71,6 +79,27 @@ need_go_walk() {
     dir="$base/go-$(pins_hash "$api_clients"/go/go.* "$api_clients"/go/*.go)"
     with_lock "$base/.lock" install_go_walk "$dir" || die "could not build tests/clients/go"
     export POSTRIDER_TEST_SVIX_GO="$dir/walk"
+}
+
+# Compiled here, and once more after each change of the walk: what is compiled on the way is several hundred MB.
+install_rust_walk() {
+    local dir=$1
+    [[ -x "$dir/walk" ]] && return
+    note "compiling the walk with svix for Rust into $dir"
+    rm -rf "$dir" &&
+        mkdir -p "$dir" &&
+        # As a plain `cargo build` would: what is set for Postrider's own build is not meant.
+        env -u RUSTFLAGS -u CARGO_BUILD_TARGET cargo build --quiet --locked \
+            --manifest-path "$api_clients/rust/Cargo.toml" --target-dir "$dir/target" </dev/null &&
+        mv "$dir/target/debug/postrider-clients-rust" "$dir/walk" &&
+        rm -rf "$dir/target"
+}
+
+need_rust_walk() {
+    local base=$1 dir
+    dir="$base/rust-$(pins_hash "$api_clients"/rust/Cargo.* "$api_clients"/rust/src/*.rs)"
+    with_lock "$base/.lock" install_rust_walk "$dir" || die "could not build tests/clients/rust"
+    export POSTRIDER_TEST_SVIX_RUST="$dir/walk"
 }
 
 need_maven() {
@@ -105,13 +134,19 @@ need_java_walk() {
 need_api_clients() {
     need_python
     need_node
-    local base sdk_python
+    local base sdk_python sdk_javascript
     base="$(cache_dir)/api-clients"
     need_python_sdk "$base" "$api_clients/python/svix-2.txt"
     export POSTRIDER_TEST_SVIX_PYTHON_2=$sdk_python
     need_python_sdk "$base" "$api_clients/python/svix-1.txt"
     export POSTRIDER_TEST_SVIX_PYTHON_1=$sdk_python
-    need_javascript_sdk "$base"
+    need_javascript_sdk "$base" "$api_clients/javascript/svix-2"
+    export POSTRIDER_TEST_SVIX_NODE_PATH_2="$sdk_javascript/node_modules"
+    POSTRIDER_TEST_SVIX_NODE_2=$(javascript_node "$sdk_javascript")
+    export POSTRIDER_TEST_SVIX_NODE_2
+    need_javascript_sdk "$base" "$api_clients/javascript/svix-1"
+    export POSTRIDER_TEST_SVIX_NODE_PATH_1="$sdk_javascript/node_modules"
     need_go_walk "$base"
+    need_rust_walk "$base"
     need_java_walk "$base"
 }

@@ -17,7 +17,15 @@ const WALK: Duration = Duration::from_secs(240);
 /// One retry, so that a message is given up soon.
 const SCHEDULE: &str = "[0.2]";
 
-on_each_installation!(python_version_2, python_version_1, javascript, go, java);
+on_each_installation!(
+    python_version_2,
+    python_version_1,
+    javascript_version_2,
+    javascript_version_1,
+    go,
+    rust,
+    java
+);
 
 async fn python_version_2(installation: &Installation) {
     walk(installation, python("POSTRIDER_TEST_SVIX_PYTHON_2")).await;
@@ -27,21 +35,24 @@ async fn python_version_1(installation: &Installation) {
     walk(installation, python("POSTRIDER_TEST_SVIX_PYTHON_1")).await;
 }
 
-async fn javascript(installation: &Installation) {
-    let mut command = Command::new(required("POSTRIDER_TEST_NODE"));
-    command
-        .arg("walk.js")
-        .current_dir(programs("javascript"))
-        .env("NODE_PATH", required("POSTRIDER_TEST_SVIX_NODE_PATH"));
-    walk(installation, command).await;
+async fn javascript_version_2(installation: &Installation) {
+    let node = required("POSTRIDER_TEST_SVIX_NODE_2");
+    let packages = required("POSTRIDER_TEST_SVIX_NODE_PATH_2");
+    walk(installation, javascript(&node, &packages)).await;
+}
+
+async fn javascript_version_1(installation: &Installation) {
+    let node = required("POSTRIDER_TEST_NODE");
+    let packages = required("POSTRIDER_TEST_SVIX_NODE_PATH_1");
+    walk(installation, javascript(&node, &packages)).await;
 }
 
 async fn go(installation: &Installation) {
-    walk(
-        installation,
-        Command::new(required("POSTRIDER_TEST_SVIX_GO")),
-    )
-    .await;
+    walk(installation, compiled("POSTRIDER_TEST_SVIX_GO")).await;
+}
+
+async fn rust(installation: &Installation) {
+    walk(installation, compiled("POSTRIDER_TEST_SVIX_RUST")).await;
 }
 
 async fn java(installation: &Installation) {
@@ -58,6 +69,19 @@ fn python(interpreter: &str) -> Command {
         .args(["-B", "walk.py"])
         .current_dir(programs("python"));
     command
+}
+
+fn javascript(node: &str, packages: &str) -> Command {
+    let mut command = Command::new(node);
+    command
+        .arg("walk.js")
+        .current_dir(programs("javascript"))
+        .env("NODE_PATH", packages);
+    command
+}
+
+fn compiled(program: &str) -> Command {
+    Command::new(required(program))
 }
 
 fn programs(language: &str) -> PathBuf {
