@@ -243,6 +243,17 @@ func example(api *svix.Svix, to *receiver, secrets []string) {
 	verify(received, secrets)
 }
 
+func asText(api *svix.Svix, to *receiver, secrets []string) {
+	step("a payload that is text")
+	text := `{ "order": 4.0 }`
+	wanted := svix.NewMessageInRaw("order.paid", text, nil)
+	wanted.Channels = []string{"eu"}
+	sent := must(api.Message.Create(ctx, "shop", *wanted, nil))
+	received := to.next()
+	same([]any{received.headers.Get("webhook-id"), string(received.body)}, []any{sent.Id, text})
+	verify(received, secrets)
+}
+
 func portal(api *svix.Svix) {
 	step("the customer's own access")
 	wanted := models.AppPortalAccessIn{Expiry: ptr(uint64(3600))}
@@ -341,6 +352,7 @@ func main() {
 	recoverFailed(api, to, secrets)
 	statistics(api)
 	example(api, to, secrets)
+	asText(api, to, secrets)
 	portal(api)
 	patches(api)
 	refusals(api)

@@ -8,7 +8,7 @@ globalThis.crypto ??= require("node:crypto").webcrypto;
 
 const { deepStrictEqual: same, ok, rejects, strictEqual, throws } = require("node:assert");
 const { setTimeout: sleep } = require("node:timers/promises");
-const { ApiException, MessageStatus, Svix, Webhook, WebhookVerificationError } = require("svix");
+const { ApiException, MessageStatus, Svix, Webhook, WebhookVerificationError, messageInRaw } = require("svix");
 const { Receiver } = require("./receiver");
 
 const PATIENCE = 60_000;
@@ -245,6 +245,15 @@ async function example(svix, receiver, secrets) {
   verify(request, secrets);
 }
 
+async function asText(svix, receiver, secrets) {
+  step("a payload that is text");
+  const text = '{ "order": 4.0 }';
+  const sent = await svix.message.create("shop", { ...messageInRaw("order.paid", text), channels: ["eu"] });
+  const request = await receiver.next();
+  same([request.headers["webhook-id"], request.body], [sent.id, text]);
+  verify(request, secrets);
+}
+
 async function portal(svix) {
   step("the customer's own access");
   const access = await svix.authentication.appPortalAccess("shop", { expiry: 3600 });
@@ -320,6 +329,7 @@ async function main() {
   await recover(svix, receiver, secrets);
   await statistics(svix);
   await example(svix, receiver, secrets);
+  await asText(svix, receiver, secrets);
   await portal(svix);
   await patches(svix);
   await errors(svix);

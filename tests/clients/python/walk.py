@@ -23,6 +23,7 @@ from svix.api import (
     Svix,
     SvixOptions,
 )
+from svix.api.message import message_in_raw
 from svix.exceptions import HttpError, HTTPValidationError, WebhookVerificationError
 from svix.webhooks import Webhook
 
@@ -296,6 +297,17 @@ def example(svix, receiver, secrets):
     verify(request, secrets)
 
 
+def as_text(svix, receiver, secrets):
+    step("a payload that is text")
+    text = '{ "order": 4.0 }'
+    wanted = message_in_raw("order.paid", text)
+    wanted.channels = ["eu"]
+    sent = svix.message.create("shop", wanted)
+    request = receiver.next()
+    same((request.headers["webhook-id"], request.body), (sent.id, text.encode()))
+    verify(request, secrets)
+
+
 def portal(svix):
     step("the customer's own access")
     access = svix.authentication.app_portal_access("shop", models.AppPortalAccessIn(expiry=3600))
@@ -377,6 +389,7 @@ def main():
         recover(svix, receiver, secrets)
         statistics(svix)
         example(svix, receiver, secrets)
+        as_text(svix, receiver, secrets)
         portal(svix)
         patches(svix)
         errors(svix)

@@ -81,6 +81,7 @@ async fn main() {
     attempts::recover(&mut walk).await;
     account::statistics(&walk.svix).await;
     messages::example(&mut walk).await;
+    messages::as_text(&mut walk).await;
     account::portal(&walk.svix).await;
     setup::patches(&walk.svix).await;
     account::errors(&walk.svix).await;

@@ -95,6 +95,18 @@ async fn pages(walk: &Walk, sent: &str, second: &str) {
     assert_eq!(kept[0].id, second);
 }
 
+pub async fn as_text(walk: &mut Walk) {
+    step("a payload that is text");
+    let text = r#"{ "order": 4.0 }"#;
+    let wanted = MessageIn {
+        channels: Some(strings(&["eu"])),
+        ..MessageIn::new_raw_payload(s("order.paid"), s(text))
+    };
+    let api = walk.svix.message();
+    let sent = api.create(s("shop"), wanted, None).await.unwrap().id;
+    assert_eq!(walk.arrives(&sent).await.body, text);
+}
+
 pub async fn example(walk: &mut Walk) {
     step("an example");
     let wanted = EventExampleIn::new(s("svix.ping"));
