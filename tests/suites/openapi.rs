@@ -17,7 +17,8 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
                       response_headers_conformance,response_schema_conformance,unsupported_method";
 
 // One at a time: Python 3.11 mixes up threads that parse at once.
-/// It takes two or three minutes, and both kinds of installation go side by side.
+/// It takes two or three minutes, and both kinds of installation go side by side. More than half of it are waits for
+/// messages that do not exist and, by their event ids, may be on their way.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Another one finds other things, at the price that failures come and go.
