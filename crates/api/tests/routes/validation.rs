@@ -128,6 +128,9 @@ async fn a_refused_message_uses_up_neither_its_key_nor_its_event_id() {
         .post_keyed(MESSAGES, "l", &paid(&json!({"order": 2})))
         .await;
     assert_eq!(new.blames(), "body.payload");
+    // Looked up by itself, it is waited for where its record is still to be written.
+    let path = format!("{MESSAGES}/{}", accepted["id"].as_str().unwrap());
+    client.get(&path).await.is(200);
     assert_eq!(messages(&client).await, 1);
 }
 
