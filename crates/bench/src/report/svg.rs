@@ -25,7 +25,7 @@ pub fn svg(run: &Run) -> String {
     let last = |name| {
         run.of(name)
             .last()
-            .map(|round| round.figures.seconds.as_slice())
+            .map(|round| whole(&round.figures.seconds))
     };
     let ours = last(POSTRIDER).unwrap_or_default();
     let floor = last(FLOOR).unwrap_or_default();
@@ -63,6 +63,14 @@ pub fn svg(run: &Run) -> String {
     );
     text.push_str("</svg>\n");
     text
+}
+
+/// Without the last second, of which the round had only a part: it would look as if everything broke down there.
+const fn whole(seconds: &[Second]) -> &[Second] {
+    match seconds {
+        [whole @ .., _] if !whole.is_empty() => whole,
+        all => all,
+    }
 }
 
 fn line<'a>(
