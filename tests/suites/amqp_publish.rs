@@ -517,11 +517,12 @@ async fn queues_that_somebody_deletes_are_made_anew() {
         management.delete_queue(queue).await;
     }
     let has = async |name: &str| management.queues().await.iter().any(|queue| queue == name);
-    eventually("the queue to be back", || async {
-        has("postrider.publish").await.then_some(())
+    // A queue is there a moment before it is bound.
+    eventually("the queue to take messages", || async {
+        let message = Published::new(&json!({"application": "shop"})).with_key(&stage.key);
+        stage.backend.is_queued(message).await.then_some(())
     })
     .await;
-    stage.publish(&json!({"application": "shop"})).await;
     assert_eq!(stage.refused().await.status, 422);
     management.delete_queue("postrider.publish.refused").await;
     stage.publish(&json!({"application": "shop"})).await;

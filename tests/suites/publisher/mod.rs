@@ -101,6 +101,11 @@ impl Publisher {
 
     /// Completes when the server has it.
     pub(crate) async fn publish(&self, message: Published) {
+        assert!(self.is_queued(message).await, "nothing took it");
+    }
+
+    /// Publishes; `false` where the broker gave it back, because no queue takes it.
+    pub(crate) async fn is_queued(&self, message: Published) -> bool {
         let mandatory = BasicPublishOptions {
             mandatory: true,
             ..BasicPublishOptions::default()
@@ -110,8 +115,10 @@ impl Publisher {
         let sent = self
             .channel
             .basic_publish(exchange, key, mandatory, &message.body, properties);
-        let confirmation = sent.await.unwrap().await.unwrap();
-        assert_eq!(confirmation, Confirmation::Ack(None));
+        match sent.await.unwrap().await.unwrap() {
+            Confirmation::Ack(returned) => returned.is_none(),
+            other => panic!("it was not confirmed: {other:?}"),
+        }
     }
 
     /// The next one of those refused, taken off its queue.
