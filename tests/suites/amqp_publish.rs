@@ -426,19 +426,16 @@ async fn what_ends_whoever_takes_it_is_set_aside_and_nothing_that_is_beside_it()
     const OTHERS: usize = 40;
     /// Five until it is suspected, three on trial; each count may miss one.
     const DEATHS: usize = 10;
+    let stage = Stage::open().await;
+    stage.shop("shop").await;
     let Stage {
-        installation: _installation,
         settings,
         server,
-        api,
         receiver,
         backend,
         key,
-    } = Stage::open().await;
-    let app = json!({"name": "Shop", "uid": "shop"});
-    api.post("/api/v1/app", app).await;
-    let endpoint = json!({"url": receiver.url_of("shop")});
-    api.post("/api/v1/app/shop/endpoint", endpoint).await;
+        ..
+    } = stage;
     server.terminate().await;
     for number in 0..OTHERS {
         if number == OTHERS / 2 {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use postrider_core::EventTypeName;
 use postrider_core::ports::{ChangeCursor, Changes};
+use postrider_core::{EventType, EventTypeName};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Server};
@@ -365,24 +365,24 @@ async fn another_process_validates_once_it_is_told() {
     there.post(MESSAGES, &wrong).await.is(202);
 }
 
+/// Changes the event type where it is stored, and tells no process.
+async fn change_unheard(server: &Server, change: impl FnOnce(&mut EventType)) {
+    let registry = &server.ports.registry;
+    let name = EventTypeName::new("order.paid").unwrap();
+    let found = registry.event_type(server.org, &name).await.unwrap();
+    let mut kind = found.unwrap();
+    let expect = Some(kind.version);
+    change(&mut kind);
+    registry.put_event_type(kind, expect).await.unwrap();
+}
+
 /// As a process of a release that tells nobody changes it.
 #[tokio::test]
 async fn a_change_that_nobody_tells_of_is_found_out() {
     let (server, client) = server().await;
     let wrong = paid(&json!({}));
     client.post(MESSAGES, &wrong).await.is(422);
-    let (registry, name) = (
-        &server.ports.registry,
-        EventTypeName::new("order.paid").unwrap(),
-    );
-    let mut kind = registry
-        .event_type(server.org, &name)
-        .await
-        .unwrap()
-        .unwrap();
-    kind.validate_payload = false;
-    let expect = Some(kind.version);
-    registry.put_event_type(kind, expect).await.unwrap();
+    change_unheard(&server, |kind| kind.validate_payload = false).await;
     client.post(MESSAGES, &wrong).await.is(422);
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(31)).await;
@@ -402,18 +402,10 @@ async fn a_change_that_nobody_tells_of_is_found_out() {
 #[tokio::test]
 async fn what_is_stored_and_cannot_be_used_lets_nothing_through() {
     let (server, client) = server().await;
-    let (registry, name) = (
-        &server.ports.registry,
-        EventTypeName::new("order.paid").unwrap(),
-    );
-    let mut kind = registry
-        .event_type(server.org, &name)
-        .await
-        .unwrap()
-        .unwrap();
-    kind.schemas = Some(r#"{"1":{"type":"strin"}}"#.to_owned());
-    let expect = Some(kind.version);
-    registry.put_event_type(kind, expect).await.unwrap();
+    change_unheard(&server, |kind| {
+        kind.schemas = Some(r#"{"1":{"type":"strin"}}"#.to_owned());
+    })
+    .await;
     let refused = client.post(MESSAGES, &paid(&json!({"order": 1}))).await;
     assert_eq!(refused.blames(), "body.eventType");
     client
