@@ -162,11 +162,10 @@ impl Fault {
         let longest = load.take_longest_answer();
         let refused = load.stop().await;
         stage.fault_without_excuse(self.begun, over);
-        let lasted = over.duration_since(self.begun).as_secs_f64();
-        let meanwhile = Times::of_arrivals(&stage.receiver).rate(self.begun, over) * lasted;
+        let meanwhile = Times::of_arrivals(&stage.receiver).count(self.begun, over);
         let unguarded = counted(&stage, "postrider_unguarded_total", "").await;
         let more = format!(
-            "longest_answer={longest:.1?} refused={refused} waiting={} delivered_meanwhile={meanwhile:.0} unguarded={unguarded} \
+            "longest_answer={longest:.1?} refused={refused} waiting={} delivered_meanwhile={meanwhile} unguarded={unguarded} \
              ready={ready:.1?} {back} health={}",
             self.waiting, self.health,
         );
@@ -174,7 +173,7 @@ impl Fault {
         assert!(longest <= CLIENTS_WAIT, "{longest:?}");
         assert!(refused > 0, "nothing was refused, so nothing was wrong");
         assert!(
-            self.waiting > 0 && meanwhile >= self.waiting as f64,
+            self.waiting > 0 && meanwhile >= self.waiting,
             "first attempts waited for Redis"
         );
     }

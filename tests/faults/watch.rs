@@ -33,9 +33,12 @@ impl Times {
 
     /// Per second.
     pub(crate) fn rate(&self, from: Instant, to: Instant) -> f64 {
+        self.count(from, to) as f64 / to.duration_since(from).as_secs_f64()
+    }
+
+    pub(crate) fn count(&self, from: Instant, to: Instant) -> usize {
         let before = |end: Instant| self.0.partition_point(|at| *at < end);
-        let count = before(to).saturating_sub(before(from));
-        count as f64 / to.duration_since(from).as_secs_f64()
+        before(to).saturating_sub(before(from))
     }
 
     /// How long after `from` the rate was `share` of `normal` again; `None` where it never was.

@@ -3,6 +3,7 @@
 #[expect(unreachable_pub, reason = "as the document shows it")]
 pub(crate) mod documented;
 
+use lapin::message::BasicGetMessage;
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
@@ -12,6 +13,7 @@ use postrider_tests::{Settings, eventually};
 use serde_json::Value;
 
 pub(crate) struct Publisher {
+    url: String,
     _connection: Connection,
     channel: Channel,
 }
@@ -74,6 +76,26 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
+    fn read(found: &BasicGetMessage) -> Self {
+        let properties = &found.properties;
+        let headers = properties.headers().clone().unwrap();
+        let text = |name: &str| match &headers.inner()[name] {
+            AMQPValue::LongString(text) => text.to_string(),
+            other => panic!("{name} is no text: {other:?}"),
+        };
+        let AMQPValue::LongInt(status) = headers.inner()["postrider-status"] else {
+            panic!("the status is no number");
+        };
+        Self {
+            status,
+            code: text("postrider-code"),
+            detail: text("postrider-detail"),
+            id: properties.message_id().as_ref().map(ToString::to_string),
+            body: found.data.clone(),
+            headers,
+        }
+    }
+
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         match self.headers.inner().get(name)? {
             AMQPValue::LongString(text) => Some(text.to_string()),
@@ -94,6 +116,7 @@ impl Publisher {
         let confirms = ConfirmSelectOptions::default();
         channel.confirm_select(confirms).await.unwrap();
         Self {
+            url: url.to_owned(),
             _connection: connection,
             channel,
         }
@@ -123,26 +146,17 @@ impl Publisher {
 
     /// The next one of those refused, taken off its queue.
     pub(crate) async fn refused(&self) -> Option<Refused> {
+        self.try_refused().await.unwrap()
+    }
+
+    /// The same. Asked on a connection of its own: RabbitMQ ends it where the queue is declared and not up yet.
+    pub(crate) async fn try_refused(&self) -> lapin::Result<Option<Refused>> {
+        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
         let get = BasicGetOptions { no_ack: true };
         let queue = "postrider.publish.refused".into();
-        let found = self.channel.basic_get(queue, get).await.unwrap()?;
-        let properties = &found.properties;
-        let headers = properties.headers().clone().unwrap();
-        let text = |name: &str| match &headers.inner()[name] {
-            AMQPValue::LongString(text) => text.to_string(),
-            other => panic!("{name} is no text: {other:?}"),
-        };
-        let AMQPValue::LongInt(status) = headers.inner()["postrider-status"] else {
-            panic!("the status is no number");
-        };
-        Some(Refused {
-            status,
-            code: text("postrider-code"),
-            detail: text("postrider-detail"),
-            id: properties.message_id().as_ref().map(ToString::to_string),
-            body: found.data.clone(),
-            headers,
-        })
+        let found = channel.basic_get(queue, get).await?;
+        Ok(found.map(|found| Refused::read(&found)))
     }
 
     /// Nothing in it is ready; something may be on its way to somebody.
