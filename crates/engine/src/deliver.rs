@@ -190,7 +190,7 @@ async fn send(
     let deadline = context.config.request_timeout;
     let outgoing = match context.prepared.get(endpoint) {
         Ok(prepared) => Outgoing {
-            url: prepared.url.clone(),
+            to: Arc::clone(&prepared.to),
             headers: request::headers(&prepared, &item.event, now),
             body: item.event.payload.clone(),
             deadline,

@@ -31,6 +31,7 @@ mod poison;
 mod prepared;
 mod pressure;
 mod recorder;
+mod request_target;
 mod sender;
 mod starts;
 mod suspects;
@@ -50,6 +51,7 @@ use tokio_util::task::TaskTracker;
 pub use config::EngineConfig;
 pub use context::EngineParts;
 pub use observer::{NoObserver, Observation, Observer};
+pub use request_target::RequestTarget;
 pub use sender::{Outgoing, Sender};
 
 use context::Context;

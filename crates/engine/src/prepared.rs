@@ -10,7 +10,8 @@ use postrider_core::endpoint::Endpoint;
 use postrider_core::id::EndpointId;
 use postrider_core::time::Timestamp;
 use postrider_signature::SigningKey;
-use url::Url;
+
+use crate::request_target::RequestTarget;
 
 const CAPACITY: u64 = 100_000;
 
@@ -19,7 +20,7 @@ const CAPACITY: u64 = 100_000;
 pub(crate) struct Prepared {
     /// Which version: the very snapshot it was made from.
     source: Arc<Endpoint>,
-    pub(crate) url: Url,
+    pub(crate) to: Arc<RequestTarget>,
     /// The endpoint's own headers.
     pub(crate) headers: HeaderMap,
     keys: Vec<(SigningKey, Option<Timestamp>)>,
@@ -27,7 +28,7 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     fn new(source: &Arc<Endpoint>) -> Result<Self, Failure> {
-        let url = Url::parse(&source.url).map_err(|error| Failure::BadUrl(error.to_string()))?;
+        let to = RequestTarget::parse(&source.url)?;
         let keys = source.secrets.iter().map(|secret| {
             let key = secret.key.expose().parse::<SigningKey>();
             key.map(|key| (key, secret.expires_at))
@@ -37,7 +38,7 @@ impl Prepared {
             .map_err(|error| Failure::BadUrl(format!("signing key: {error}")))?;
         Ok(Self {
             source: Arc::clone(source),
-            url,
+            to: Arc::new(to),
             headers: headers(source)?,
             keys,
         })

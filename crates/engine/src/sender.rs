@@ -2,6 +2,7 @@
 //! scripted sender, on paused time and without a socket.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,12 +10,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use postrider_core::attempt::Reply;
 use postrider_core::time::Timestamp;
-use url::Url;
 
-/// A request that is ready to be sent: signed, and its URL checked against the policy for literal addresses.
+use crate::request_target::RequestTarget;
+
+/// A request that is ready to be sent, and signed.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
-    pub url: Url,
+    pub to: Arc<RequestTarget>,
     pub headers: HeaderMap,
     pub body: Bytes,
     /// Bounds everything, from resolving the name to the last byte of the answer.

@@ -12,7 +12,7 @@ use postrider_core::attempt::{Failure, Reply};
 use postrider_core::target::TargetPolicy;
 use postrider_core::time::Timestamp;
 use postrider_engine::http::{HttpConfig, HttpSender};
-use postrider_engine::{Outgoing, Sender as _};
+use postrider_engine::{Outgoing, RequestTarget, Sender as _};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{HandshakeKind, ServerConfig};
@@ -76,7 +76,7 @@ async fn send_with(policy: TargetPolicy, url: &str) -> Reply {
 
 fn outgoing(url: &str) -> Outgoing {
     Outgoing {
-        url: url.parse().unwrap(),
+        to: Arc::new(RequestTarget::parse(url).unwrap()),
         headers: HeaderMap::new(),
         body: Bytes::from_static(b"{}"),
         deadline: DEADLINE,

@@ -1,6 +1,7 @@
 //! Requests over HTTP.
 
 mod answers;
+mod connections;
 mod reply;
 mod resolver;
 mod sessions;
@@ -13,18 +14,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use postrider_core::attempt::{Failure, Reply};
 use postrider_core::target::TargetPolicy;
-use reqwest::redirect;
+use bytes::Bytes;
+use http::header::{ACCEPT, HOST};
+use http::{HeaderValue, Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout};
 
+use self::connections::{Connection, Connections};
 use crate::sender::{Outgoing, Sender};
 
 pub use resolver::ResolverError;
-
-/// Idle connections kept per destination: as many as a burst may open, or each burst would open them anew.
-const IDLE_PER_HOST: usize = 1024;
-/// An idle connection is closed after this, so that a name that has moved is resolved anew.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How requests are made.
 #[derive(Debug, Clone)]
@@ -58,7 +59,7 @@ impl HttpConfig {
 /// certificates, or connect to an address that the policy denies.
 #[derive(Debug)]
 pub struct HttpSender {
-    client: reqwest::Client,
+    connections: Connections,
     policy: Arc<TargetPolicy>,
 }
 
@@ -69,8 +70,6 @@ pub enum HttpSenderError {
     Resolver(#[from] ResolverError),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
-    #[error("the HTTP client cannot be set up: {0}")]
-    Client(#[from] reqwest::Error),
 }
 
 impl HttpSender {
@@ -81,37 +80,67 @@ impl HttpSender {
         let tls = tls::client_config(config.tls_sessions, &config.roots, provider)?;
         let policy = Arc::new(config.policy);
         let resolver = resolver::PolicyResolver::new(Arc::clone(&policy), &config.nameservers)?;
-        let client = reqwest::Client::builder()
-            .dns_resolver(Arc::new(resolver))
-            .tls_backend_preconfigured(tls)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            // Nothing is sent twice unless the engine says so; and no copy is made for it.
-            .retry(reqwest::retry::never().max_retries_per_request(0))
-            .http1_only()
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build()?;
-        Ok(Self { client, policy })
-    }
-
-    async fn exchange(&self, request: Outgoing) -> Result<Answer, Failure> {
-        let now = request.now;
-        let response = self
-            .client
-            .post(request.url)
-            .headers(request.headers)
-            .body(request.body)
-            .send()
-            .await
-            .map_err(reply::classify)?;
-        Ok(Answer {
-            status: response.status().as_u16(),
-            retry_after: reply::retry_after(response.headers(), now),
-            body: reply::read(response).await?,
+        Ok(Self {
+            connections: Connections::new(resolver, tls),
+            policy,
         })
     }
+
+    async fn exchange(&self, outgoing: Outgoing) -> Result<Answer, Failure> {
+        let (to, now) = (Arc::clone(&outgoing.to), outgoing.now);
+        let (connection, response) = self.first_answer(outgoing).await?;
+        let (head, body) = response.into_parts();
+        let (body, is_whole) = reply::read(body).await?;
+        if is_whole {
+            self.connections.keep(to.origin(), connection);
+        }
+        Ok(Answer {
+            status: head.status.as_u16(),
+            retry_after: reply::retry_after(&head.headers, now),
+            body,
+        })
+    }
+
+    /// Writes the request to the connection that was used last. One that the other side has closed meanwhile takes
+    /// nothing, and so it is tried on the next; what may have been written is not sent again.
+    async fn first_answer(
+        &self,
+        outgoing: Outgoing,
+    ) -> Result<(Connection, Response<Incoming>), Failure> {
+        let to = Arc::clone(&outgoing.to);
+        let mut request = request(outgoing);
+        while let Some(mut connection) = self.connections.idle(to.origin()) {
+            if connection.ready().await.is_err() {
+                continue;
+            }
+            match connection.try_send_request(request).await {
+                Ok(response) => return Ok((connection, response)),
+                Err(mut error) => match error.take_message() {
+                    Some(untouched) => request = untouched,
+                    None => return Err(reply::broken(&error.into_error())),
+                },
+            }
+        }
+        let opened = self.connections.open(to.origin()).await;
+        let mut connection = opened.map_err(|error| reply::not_connected(&*error))?;
+        match connection.send_request(request).await {
+            Ok(response) => Ok((connection, response)),
+            Err(error) => Err(reply::broken(&error)),
+        }
+    }
+}
+
+fn request(outgoing: Outgoing) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(outgoing.body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = outgoing.to.uri().clone();
+    *request.headers_mut() = outgoing.headers;
+    let headers = request.headers_mut();
+    headers.insert(HOST, outgoing.to.host().clone());
+    headers
+        .entry(ACCEPT)
+        .or_insert(HeaderValue::from_static("*/*"));
+    request
 }
 
 struct Answer {
@@ -125,10 +154,10 @@ impl Sender for HttpSender {
     async fn send(&self, request: Outgoing) -> Reply {
         let begun = Instant::now();
         // The client asks its resolver about names only; an address in the URL is checked here.
-        if self.policy.check_literal(&request.url).is_err() {
+        if self.policy.check_literal(request.to.url()).is_err() {
             return Reply::failed(Failure::AddressNotAllowed, Duration::ZERO);
         }
-        if self.policy.https_only && request.url.scheme() != "https" {
+        if self.policy.https_only && request.to.url().scheme() != "https" {
             return Reply::failed(Failure::BadUrl("must use https".to_owned()), Duration::ZERO);
         }
         let deadline = request.deadline;

@@ -6,15 +6,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hyper_util::client::legacy::connect::dns::Name;
 use postrider_core::target::TargetPolicy;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::time::Instant;
+use tower::Service;
 
 use super::answers::{Answers, MAX_TTL};
 
@@ -132,13 +135,18 @@ fn vet(policy: &TargetPolicy, answer: &[IpAddr]) -> Result<Vec<SocketAddr>, Name
     Ok(addresses)
 }
 
-impl Resolve for PolicyResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for PolicyResolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = NameFailure;
+    type Future = BoxFuture<'static, Result<Self::Response, NameFailure>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NameFailure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let this = self.clone();
-        Box::pin(async move {
-            let addresses = this.addresses(name.as_str()).await?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
+        Box::pin(async move { Ok(this.addresses(name.as_str()).await?.into_iter()) })
     }
 }
 

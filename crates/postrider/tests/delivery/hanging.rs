@@ -32,7 +32,7 @@ async fn pass(world: &World, seconds: u64) {
 }
 
 fn is_at(request: &Outgoing, host: &str) -> bool {
-    request.url.host_str() == Some(host)
+    request.to.url().host_str() == Some(host)
 }
 
 fn requests_at(world: &World, host: &str) -> usize {
@@ -179,7 +179,7 @@ async fn six_hang(
 async fn requests_that_pin_too_much_go_on_without_their_packs_and_end_once() {
     let hangs = Arc::new(AtomicBool::new(true));
     let still = Arc::clone(&hangs);
-    let (mut world, pairs) = six_hang(move |request| match request.url.host_str() {
+    let (mut world, pairs) = six_hang(move |request| match request.to.url().host_str() {
         Some("0.example") => Play::Slow(Duration::from_secs(10)),
         Some("6.example") => Play::Status(200),
         _ if still.load(Relaxed) => Play::Hang,
