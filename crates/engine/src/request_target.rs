@@ -94,7 +94,13 @@ mod tests {
 
     #[test]
     fn what_no_request_can_be_made_to_is_a_bad_url() {
-        for url in ["", "example.com/a", "ftp://example.com/", "data:,a", "http://"] {
+        for url in [
+            "",
+            "example.com/a",
+            "ftp://example.com/",
+            "data:,a",
+            "http://",
+        ] {
             let refused = RequestTarget::parse(url);
             assert!(matches!(refused, Err(Failure::BadUrl(_))), "{url}");
         }

@@ -113,6 +113,8 @@ async fn sends_the_body_as_it_is_and_asks_for_no_compression() {
     let request = requests.recv().await.unwrap();
     assert!(request.starts_with("POST /hook HTTP/1.1\r\n"), "{request}");
     assert!(request.ends_with("\r\n\r\n{}"), "{request}");
+    let host = format!("\r\nhost: {address}\r\n");
+    assert!(request.to_lowercase().contains(&host), "{request}");
     assert!(
         !request.to_lowercase().contains("accept-encoding"),
         "{request}"
@@ -147,6 +149,55 @@ async fn keeps_a_connection_alive_and_uses_it_again() {
         connections.try_recv().is_err(),
         "a second connection was made"
     );
+}
+
+/// Answers two requests, each on a connection of its own where the first answer ends its own.
+async fn two_connections_are_made(response: Vec<u8>) {
+    let (address, mut connections) = serve(move |stream| answer(stream, response.clone())).await;
+    let sender = HttpSender::new(HttpConfig::new(loopback())).unwrap();
+    for _ in 0..2 {
+        let reply = sender.send(outgoing(&format!("http://{address}/"))).await;
+        assert_eq!(reply.status, Ok(200));
+        connections.recv().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_subscriber_ends_is_not_used_again() {
+    let response = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    two_connections_are_made(response.to_vec()).await;
+}
+
+#[tokio::test]
+async fn a_connection_whose_answer_was_not_read_to_its_end_is_not_used_again() {
+    let mut response = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n".to_vec();
+    response.resize(response.len() + 1_000_000, b'a');
+    two_connections_are_made(response).await;
+}
+
+#[tokio::test]
+async fn what_was_written_to_a_connection_that_ends_is_not_sent_again() {
+    let (told, mut requests) = mpsc::channel(8);
+    let (address, _) = serve(move |mut stream| {
+        let told = told.clone();
+        async move {
+            for answers in [true, false] {
+                told.send(read_request(&mut stream).await).await.unwrap();
+                if answers {
+                    let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+                }
+            }
+        }
+    })
+    .await;
+    let sender = HttpSender::new(HttpConfig::new(loopback())).unwrap();
+    let url = format!("http://{address}/");
+    assert_eq!(sender.send(outgoing(&url)).await.status, Ok(204));
+    let second = sender.send(outgoing(&url)).await.status;
+    assert!(matches!(second, Err(Failure::Broken(_))), "{second:?}");
+    requests.recv().await.unwrap();
+    requests.recv().await.unwrap();
+    assert!(requests.try_recv().is_err(), "it was sent twice");
 }
 
 async fn times_out(address: SocketAddr) {

@@ -150,3 +150,6 @@ async fn sweep(idle: Weak<Idle>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

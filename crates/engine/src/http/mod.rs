@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use postrider_core::attempt::{Failure, Reply};
-use postrider_core::target::TargetPolicy;
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST};
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use postrider_core::attempt::{Failure, Reply};
+use postrider_core::target::TargetPolicy;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout};
 
