@@ -200,6 +200,29 @@ async fn what_was_written_to_a_connection_that_ends_is_not_sent_again() {
     assert!(requests.try_recv().is_err(), "it was sent twice");
 }
 
+/// So much that no socket takes it where nobody reads.
+const LARGE: usize = 64 << 20;
+
+#[tokio::test]
+async fn who_answers_without_reading_holds_up_no_later_request() {
+    let (address, mut connections) = serve(|mut stream| async move {
+        let _ = stream.read(&mut [0; 512]).await;
+        let response = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n";
+        let _ = stream.write_all(response).await;
+        std::future::pending().await
+    })
+    .await;
+    let sender = HttpSender::new(HttpConfig::new(loopback())).unwrap();
+    for _ in 0..3 {
+        let large = Outgoing {
+            body: Bytes::from(vec![b'a'; LARGE]),
+            ..outgoing(&format!("http://{address}/"))
+        };
+        assert_eq!(sender.send(large).await.status, Ok(413));
+        connections.recv().await.unwrap();
+    }
+}
+
 async fn times_out(address: SocketAddr) {
     let begun = Instant::now();
     let reply = send(address).await;

@@ -30,7 +30,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// One to which a request may be written once it is ready.
+/// One to which a request may be written.
 pub(super) type Connection = SendRequest<Full<Bytes>>;
 
 #[derive(Debug)]
@@ -98,18 +98,22 @@ impl Kept {
     fn is_good(&self, now: Instant) -> bool {
         now.duration_since(self.since) < IDLE_TIMEOUT && !self.connection.is_closed()
     }
+
+    fn is_ready(&self, now: Instant) -> bool {
+        self.connection.is_ready() && self.is_good(now)
+    }
 }
 
 impl Idle {
     fn take(&self, origin: &str, now: Instant) -> Option<Connection> {
         let mut guard = self.0.lock();
         let kept = guard.kept.get_mut(origin)?;
-        while let Some(last) = kept.pop() {
-            if last.is_good(now) {
-                return Some(last.connection);
-            }
+        while kept.last().is_some_and(|last| !last.is_good(now)) {
+            kept.pop();
         }
-        None
+        // Who answers before the request was read to its end may never read the rest.
+        let ready = kept.iter().rposition(|kept| kept.is_ready(now))?;
+        Some(kept.remove(ready).connection)
     }
 
     fn put(self: &Arc<Self>, origin: &Arc<str>, connection: Connection, since: Instant) {

@@ -110,9 +110,6 @@ impl HttpSender {
         let to = Arc::clone(&outgoing.to);
         let mut request = request(outgoing);
         while let Some(mut connection) = self.connections.idle(to.origin()) {
-            if connection.ready().await.is_err() {
-                continue;
-            }
             match connection.try_send_request(request).await {
                 Ok(response) => return Ok((connection, response)),
                 Err(mut error) => match error.take_message() {
