@@ -28,6 +28,10 @@ impl RequestTarget {
             let text = "must be an http or https URL with a host";
             return Err(Failure::BadUrl(text.to_owned()));
         }
+        if !url.username().is_empty() || url.password().is_some() {
+            let text = "must not contain a user name or password";
+            return Err(Failure::BadUrl(text.to_owned()));
+        }
         let path = &url[Position::BeforePath..Position::AfterQuery];
         let path = PathAndQuery::try_from(path).map_err(|error| bad(&error))?;
         let host = &url[Position::BeforeHost..Position::AfterPort];
@@ -100,6 +104,8 @@ mod tests {
             "ftp://example.com/",
             "data:,a",
             "http://",
+            "http://user@example.com/",
+            "http://:password@example.com/",
         ] {
             let refused = RequestTarget::parse(url);
             assert!(matches!(refused, Err(Failure::BadUrl(_))), "{url}");

@@ -209,7 +209,7 @@ async fn who_answers_without_reading_holds_up_no_later_request() {
         let _ = stream.read(&mut [0; 512]).await;
         let response = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n";
         let _ = stream.write_all(response).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let sender = HttpSender::new(HttpConfig::new(loopback())).unwrap();

@@ -11,10 +11,12 @@ use bytes::Bytes;
 use http::Uri;
 use http_body_util::Full;
 use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::rt::{Read, Write};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, ServiceExt as _};
 
@@ -30,8 +32,44 @@ const SWEEP: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 3;
 
+/// After this the kernel gives up a connection whose other end takes nothing of what was written to it.
+#[cfg(target_os = "linux")]
+const TAKES_NOTHING: Duration = Duration::from_secs(30);
+
 /// One to which a request may be written.
-pub(super) type Connection = SendRequest<Full<Bytes>>;
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) requests: SendRequest<Full<Bytes>>,
+    /// The task that reads and writes.
+    driver: AbortHandle,
+}
+
+impl Connection {
+    async fn over<S>(stream: S) -> hyper::Result<Self>
+    where
+        S: Read + Write + Send + Unpin + 'static,
+    {
+        let (requests, driver) = Builder::new().handshake(stream).await?;
+        let driver = tokio::spawn(async move {
+            // What goes wrong is told to the request, and without one nobody misses the connection.
+            let _ = driver.await;
+        });
+        Ok(Self {
+            requests,
+            driver: driver.abort_handle(),
+        })
+    }
+}
+
+/// With nothing under way it is closed as its protocol wants it. Otherwise at once: who does not take what is being written would
+/// hold the task, the socket and the request's body for as long as they like.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.requests.is_ready() {
+            self.driver.abort();
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -47,6 +85,8 @@ impl Connections {
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE));
         tcp.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(TAKES_NOTHING));
         Self {
             connector: HttpsConnector::from((tcp, tls)),
             idle: Arc::default(),
@@ -61,17 +101,12 @@ impl Connections {
     pub(super) async fn open(&self, origin: &str) -> Result<Connection, BoxError> {
         let destination = Uri::try_from(origin)?;
         let stream = self.connector.clone().oneshot(destination).await?;
-        let (connection, driver) = Builder::new().handshake(stream).await?;
-        tokio::spawn(async move {
-            // What goes wrong is told to the request, and without one nobody misses the connection.
-            let _ = driver.await;
-        });
-        Ok(connection)
+        Ok(Connection::over(stream).await?)
     }
 
     /// For the next request, now that an answer was read to its end.
     pub(super) fn keep(&self, origin: &Arc<str>, connection: Connection) {
-        if !connection.is_closed() {
+        if !connection.requests.is_closed() {
             self.idle.put(origin, connection, Instant::now());
         }
     }
@@ -96,11 +131,11 @@ struct Kept {
 
 impl Kept {
     fn is_good(&self, now: Instant) -> bool {
-        now.duration_since(self.since) < IDLE_TIMEOUT && !self.connection.is_closed()
+        now.duration_since(self.since) < IDLE_TIMEOUT && !self.connection.requests.is_closed()
     }
 
     fn is_ready(&self, now: Instant) -> bool {
-        self.connection.is_ready() && self.is_good(now)
+        self.connection.requests.is_ready() && self.is_good(now)
     }
 }
 
@@ -131,11 +166,11 @@ impl Idle {
         }
     }
 
-    /// Closes those that are no good any more. Returns whether any are left.
+    /// Closes those that are no good any more, and those that still write a former request. Returns whether any are left.
     fn close_old(&self, now: Instant) -> bool {
         let mut guard = self.0.lock();
         guard.kept.retain(|_, kept| {
-            kept.retain(|one| one.is_good(now));
+            kept.retain(|one| one.is_ready(now));
             kept.shrink_to(2 * kept.len());
             !kept.is_empty()
         });

@@ -110,7 +110,7 @@ impl HttpSender {
         let to = Arc::clone(&outgoing.to);
         let mut request = request(outgoing);
         while let Some(mut connection) = self.connections.idle(to.origin()) {
-            match connection.try_send_request(request).await {
+            match connection.requests.try_send_request(request).await {
                 Ok(response) => return Ok((connection, response)),
                 Err(mut error) => match error.take_message() {
                     Some(untouched) => request = untouched,
@@ -120,7 +120,7 @@ impl HttpSender {
         }
         let opened = self.connections.open(to.origin()).await;
         let mut connection = opened.map_err(|error| reply::not_connected(&*error))?;
-        match connection.send_request(request).await {
+        match connection.requests.send_request(request).await {
             Ok(response) => Ok((connection, response)),
             Err(error) => Err(reply::broken(&error)),
         }

@@ -1,5 +1,6 @@
+use http::Request;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, DuplexStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::advance;
 
 use super::*;
@@ -7,9 +8,7 @@ use super::*;
 /// A connection, and its other end.
 async fn connected() -> (Connection, DuplexStream) {
     let (near, far) = tokio::io::duplex(1024);
-    let (connection, driver) = Builder::new().handshake(TokioIo::new(near)).await.unwrap();
-    tokio::spawn(driver);
-    (connection, far)
+    (Connection::over(TokioIo::new(near)).await.unwrap(), far)
 }
 
 fn origin() -> Arc<str> {
@@ -25,7 +24,7 @@ async fn is_closed(far: &mut DuplexStream) -> bool {
 async fn the_last_one_is_taken_first_and_none_of_another_origin() {
     let idle = Arc::<Idle>::default();
     let ((first, _first), (mut second, mut far)) = (connected().await, connected().await);
-    second.ready().await.unwrap();
+    second.requests.ready().await.unwrap();
     idle.put(&origin(), first, Instant::now());
     idle.put(&origin(), second, Instant::now());
     assert!(idle.take("https://example.com", Instant::now()).is_none());
@@ -39,9 +38,9 @@ async fn the_last_one_is_taken_first_and_none_of_another_origin() {
 async fn what_the_other_side_has_closed_is_not_taken() {
     let idle = Arc::<Idle>::default();
     let (mut connection, far) = connected().await;
-    connection.ready().await.unwrap();
+    connection.requests.ready().await.unwrap();
     drop(far);
-    while !connection.is_closed() {
+    while !connection.requests.is_closed() {
         tokio::task::yield_now().await;
     }
     idle.put(&origin(), connection, Instant::now());
@@ -89,4 +88,45 @@ async fn so_many_are_kept_and_no_more() {
     assert!(is_closed(others.last_mut().unwrap()).await);
     let kept = idle.0.lock().kept.values().map(Vec::len).sum::<usize>();
     assert_eq!(kept, MAX_IDLE);
+}
+
+/// More than the other end ever takes.
+const LARGE: usize = 1 << 20;
+
+fn large() -> Request<Full<Bytes>> {
+    Request::new(Full::new(vec![b'a'; LARGE].into()))
+}
+
+/// How much of a request is left to be read once the connection is gone.
+async fn left_of_it(mut far: DuplexStream) -> usize {
+    let mut rest = Vec::new();
+    far.read_to_end(&mut rest).await.unwrap();
+    rest.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_holds_no_request_that_was_given_up() {
+    let (mut connection, far) = connected().await;
+    let request = connection.requests.send_request(large());
+    let given_up = tokio::time::timeout(Duration::from_secs(1), request).await;
+    assert!(given_up.is_err());
+    drop(connection);
+    assert!(left_of_it(far).await < LARGE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_answers_and_takes_nothing_is_left_at_the_next_sweep() {
+    let idle = Arc::<Idle>::default();
+    let (mut connection, mut far) = connected().await;
+    let answer = async {
+        far.read_exact(&mut [0; 16]).await.unwrap();
+        let response = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        far.write_all(response).await.unwrap();
+    };
+    let (answered, ()) = tokio::join!(connection.requests.send_request(large()), answer);
+    assert_eq!(answered.unwrap().status(), 200);
+    idle.put(&origin(), connection, Instant::now());
+    assert!(idle.take(&origin(), Instant::now()).is_none());
+    sleep(2 * SWEEP).await;
+    assert!(left_of_it(far).await < LARGE);
 }
