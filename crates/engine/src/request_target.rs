@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
 use postrider_core::attempt::Failure;
+use postrider_core::target::TargetError;
 use url::{Position, Url};
 
 /// A URL, and what a request to it consists of (RFC 9112, sections 3.2.1 and 3.2).
@@ -24,13 +25,11 @@ impl RequestTarget {
     pub fn parse(url: &str) -> Result<Self, Failure> {
         let bad = |error: &dyn std::error::Error| Failure::BadUrl(error.to_string());
         let url = Url::parse(url).map_err(|error| bad(&error))?;
-        if !url.has_host() || !matches!(url.scheme(), "http" | "https") {
-            let text = "must be an http or https URL with a host";
-            return Err(Failure::BadUrl(text.to_owned()));
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(bad(&TargetError::NotAUrl));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            let text = "must not contain a user name or password";
-            return Err(Failure::BadUrl(text.to_owned()));
+            return Err(bad(&TargetError::UserInfo));
         }
         let path = &url[Position::BeforePath..Position::AfterQuery];
         let path = PathAndQuery::try_from(path).map_err(|error| bad(&error))?;

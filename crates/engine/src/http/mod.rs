@@ -88,7 +88,7 @@ impl HttpSender {
 
     async fn exchange(&self, outgoing: Outgoing) -> Result<Answer, Failure> {
         let (to, now) = (Arc::clone(&outgoing.to), outgoing.now);
-        let (connection, response) = self.first_answer(outgoing).await?;
+        let (connection, response) = self.first_answer(to.origin(), request(outgoing)).await?;
         let (head, body) = response.into_parts();
         let (body, is_whole) = reply::read(body).await?;
         if is_whole {
@@ -105,11 +105,10 @@ impl HttpSender {
     /// nothing, and so it is tried on the next; what may have been written is not sent again.
     async fn first_answer(
         &self,
-        outgoing: Outgoing,
+        origin: &str,
+        mut request: Request<Full<Bytes>>,
     ) -> Result<(Connection, Response<Incoming>), Failure> {
-        let to = Arc::clone(&outgoing.to);
-        let mut request = request(outgoing);
-        while let Some(mut connection) = self.connections.idle(to.origin()) {
+        while let Some(mut connection) = self.connections.idle(origin) {
             match connection.requests.try_send_request(request).await {
                 Ok(response) => return Ok((connection, response)),
                 Err(mut error) => match error.take_message() {
@@ -118,7 +117,7 @@ impl HttpSender {
                 },
             }
         }
-        let opened = self.connections.open(to.origin()).await;
+        let opened = self.connections.open(origin).await;
         let mut connection = opened.map_err(|error| reply::not_connected(&*error))?;
         match connection.requests.send_request(request).await {
             Ok(response) => Ok((connection, response)),
